@@ -1,0 +1,51 @@
+# `make demo` and `make test` are the two commands; `make help` lists the rest.
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+EXTRAS := mongo-init collection cdc processors graphql stack
+
+.PHONY: help setup prerequisites demo test test-unit chaos lint format lock graphiql bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+prerequisites: ## Find (or, as root with apt, install) Java 17, Maven and Redis
+	@bash scripts/prerequisites
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@bash scripts/venv $(VENV)
+	@touch $@
+
+setup: prerequisites $(STAMP) graphiql ## Everything that the demo and the tests need
+	@$(VENV)/bin/millrace stack resolve
+
+graphiql: $(STAMP) ## Build GraphiQL's files from its npm package
+	@bash scripts/graphiql
+
+demo: setup ## The whole pipeline here, on real baskets; CHECK=1 compares with the truth and stops
+	@$(VENV)/bin/millrace demo $(if $(CHECK),--check) $(DEMO_ARGS)
+
+test: setup ## All tests: unit, integration, e2e (real servers)
+	@$(PY) -m pytest tests/unit tests/integration tests/e2e $(PYTEST_ARGS)
+
+test-unit: $(STAMP) ## The tests that need no server
+	@$(PY) -m pytest tests/unit $(PYTEST_ARGS)
+
+chaos: setup ## Kill servers and jobs in mid-replay and compare with the truth
+	@$(PY) -m pytest tests/chaos $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff, mypy, import-linter
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+format: $(STAMP) ## Format and sort imports
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+lock: ## Renew the lock files (needs uv)
+	@bash scripts/lock $(EXTRAS)
+
+clean: ## Remove what was built here (not the cache of server artefacts)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The change-stream relay, replay, and the Kafka Connect administrator."""

@@ -1,0 +1,1 @@
+"""The ``millrace`` command: loads each tier's own cli.py lazily."""

@@ -1,0 +1,1 @@
+"""The collection tier: Starlette services that write only to MongoDB (I1)."""

@@ -1,0 +1,1 @@
+"""The vocabulary that every tier shares. Pure: no I/O, no clock, no other package of ours."""

@@ -1,0 +1,62 @@
+"""The root report and the Cassandra tables that hold it.
+
+A report is a pure function of the newest facts of its (merchant, window, currency) (I6):
+
+- ``payments``, ``gross``: count and amount sum of payment facts; ``refunds``, ``refunded_amount``: of refund facts;
+  ``failed``: count of failure facts; net = gross - refunded_amount is derived where it is read.
+- ``smallest``, ``largest``: of payment amounts; 0 when there is no payment (never null: a null would be a tombstone and an
+  unset column would keep the old value). ``points_used``, ``points_earned``: sums over payment facts.
+- ``by_<dimension>``: value -> (payments, gross) over payment facts.
+- ``customers``: theta sketch of the customer keys of payment facts; ``amounts``: histogram of payment amounts (sketches.py).
+- ``revision``: the number of distinct (fact id, version) rows of the window in the lake; it grows with every change that
+  touches the window and is the same whether the report was built live or rebuilt.
+
+``version`` is the write timestamp in microseconds and the I7 guard: the lake's epoch (microseconds when the table was
+created) + the Iceberg sequence number of the snapshot that the report was computed from. A rebuilt lake has a later epoch,
+so its reports win over those of the lake before it. ``complete_through`` is the low-water mark when it was written.
+Retracting the last fact of a window leaves a report of zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from millrace_contracts.facts import DIMENSIONS
+
+COUNTERS: Final = (
+    "payments", "gross", "refunds", "refunded_amount", "failed", "smallest", "largest", "points_used", "points_earned",
+)  # fmt: skip
+BREAKDOWNS: Final = tuple(f"by_{dimension}" for dimension in DIMENSIONS)
+SKETCHES: Final = ("customers", "amounts")
+KEY: Final = ("merchant_id", "grain", "bucket", "window_start", "currency")
+CONTENT: Final = (*COUNTERS, *BREAKDOWNS, *SKETCHES, "revision")
+"""The columns that are equal byte for byte however a report came to be (I6)."""
+
+REPORTS_TABLE: Final = "reports"
+PROGRESS_TABLE: Final = "progress"
+MERCHANTS_TABLE: Final = "merchants"
+
+
+def statements(keyspace: str, replication: str) -> list[str]:
+    """CQL that declares the keyspace and tables, each idempotent."""
+    breakdowns = ", ".join(f"{name} frozen<map<text, frozen<tuple<bigint, bigint>>>>" for name in BREAKDOWNS)
+    counters = ", ".join(f"{name} bigint" for name in COUNTERS)
+    compaction = "{'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'T4'}"
+    return [
+        f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}",
+        f"CREATE TABLE IF NOT EXISTS {keyspace}.{REPORTS_TABLE} ("
+        f"merchant_id text, grain text, bucket text, window_start timestamp, currency text, {counters}, {breakdowns}, "
+        "customers blob, amounts blob, revision bigint, version bigint, complete_through timestamp, "
+        "PRIMARY KEY ((merchant_id, grain, bucket), window_start, currency)) "
+        f"WITH compaction = {compaction}",
+        # One row a stream partition of the analysis: `name` is the query's name, `complete_through` what every answer states (I13).
+        f"CREATE TABLE IF NOT EXISTS {keyspace}.{PROGRESS_TABLE} ("
+        "name text PRIMARY KEY, complete_through timestamp, updated_at timestamp, batch_id bigint, version bigint, detail text)",
+        f"CREATE TABLE IF NOT EXISTS {keyspace}.{MERCHANTS_TABLE} ("
+        "merchant_id text PRIMARY KEY, name text, grade text, country text, region text, city text, business_type text, "
+        "time_zone text, currency text, status text, version bigint)",
+    ]
+
+
+PROGRESS_PAYMENTS: Final = "payments"
+"""The ``name`` of the payments stream in the progress table."""

@@ -1,0 +1,1 @@
+"""The data access tier: GraphQL and REST over the reports."""

@@ -1,0 +1,1 @@
+"""Declares the source database from files, idempotently."""

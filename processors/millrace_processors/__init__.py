@@ -1,0 +1,1 @@
+"""The analysis tier: change events to facts, facts to reports."""
