@@ -17,7 +17,8 @@ from collections.abc import Mapping
 
 RELATIVE_ERROR = 0.01
 GAMMA = 101 / 99
-LOG_GAMMA = math.log(101) - math.log(99)
+LOG_GAMMA = 2 * math.atanh(0.01)
+"""ln(101/99) to the last bit: the difference of two logarithms loses enough digits to misplace amounts from 1e10 on."""
 ZERO = -32768
 FORMAT = 1
 THETA_LG_K = 12

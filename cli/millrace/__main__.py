@@ -1,0 +1,5 @@
+"""``python -m millrace``."""
+
+from millrace.main import main
+
+main()
