@@ -70,6 +70,8 @@ class RuntimeSettings(Settings, group="RUNTIME"):
     environment: Literal["local", "production"] = "local"
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    host: str = "127.0.0.1"
+    """Where a process's own HTTP endpoints listen (its API, /health, /ready, /metrics); 0.0.0.0 inside a container."""
 
 
 class NamesSettings(Settings, group="NAMES"):
