@@ -1,0 +1,120 @@
+"""nginx.conf, read by a parser that knows nginx's directives, their contexts and their arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import crossplane
+import pytest
+
+from millrace_collection.settings import CollectionSettings
+from tests.unit.deploy.files import DEPLOY, services
+
+CONF = DEPLOY / "nginx" / "nginx.conf"
+
+
+def parse(path: Path, strict: bool = False) -> dict[str, Any]:
+    parsed: dict[str, Any] = crossplane.parse(str(path), single=True, strict=strict, check_ctx=True, check_args=True)
+    return parsed
+
+
+def walk(block: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for directive in block:
+        yield directive
+        yield from walk(directive.get("block", []))
+
+
+def directives(name: str, block: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    start = parse(CONF)["config"][0]["parsed"] if block is None else block
+    return [directive for directive in walk(start) if directive["directive"] == name]
+
+
+def server(port: str) -> dict[str, Any]:
+    [found] = [each for each in directives("server") if "block" in each and directives("listen", each["block"])[0]["args"][0] == port]
+    return found
+
+
+def location(path: str) -> dict[str, Any]:
+    """The location of the public server that nginx would take for a path: exact first, then expressions, then the prefix."""
+    all_of_them = [each for each in server("8080")["block"] if each["directive"] == "location"]
+    for each in all_of_them:
+        if each["args"] == ["=", path]:
+            return each
+    for each in all_of_them:
+        if each["args"][0] == "~" and re.search(each["args"][1], path):
+            return each
+    [prefix] = [each for each in all_of_them if each["args"] == ["/"]]
+    return prefix
+
+
+def test_every_directive_is_known_and_stands_where_it_may() -> None:
+    # What stands inside `map` are values to match, not directives.
+    values = {each["line"] for block in directives("map") for each in block["block"]}
+    assert [error["error"] for error in parse(CONF, strict=True)["errors"] if error["line"] not in values] == []
+
+
+def test_the_parser_refuses_a_directive_that_does_not_exist(tmp_path: Path) -> None:
+    broken = tmp_path / "nginx.conf"
+    broken.write_text("events {} http { proxy_passs http://api; }")
+    assert [error["line"] for error in parse(broken, strict=True)["errors"]] == [1]
+
+
+def test_upstreams_are_services_on_the_dmz_at_the_port_they_listen_on() -> None:
+    for upstream in directives("upstream"):
+        name = upstream["args"][0]
+        [address] = [each["args"] for each in upstream["block"] if each["directive"] == "server"]
+        host, port = address[0].split(":")
+        assert host == name
+        assert "resolve" in address, "a container that is started again has another address"
+        assert "dmz" in services()[host]["networks"]
+        command = services()[host].get("command")
+        assert port == (command[command.index("--port") + 1] if command else "3000")
+
+
+def test_shared_memory_zones_have_names_of_their_own() -> None:
+    zones = [each["args"][0] for each in directives("zone")]
+    zones += [re.search(r"zone=(\w+):", " ".join(each["args"]))[1] for each in directives("limit_req_zone")]  # type: ignore[index]
+    zones += [re.search(r"zone=(\w+):", " ".join(each["args"]))[1] for each in directives("limit_conn_zone")]  # type: ignore[index]
+    assert len(zones) == len(set(zones))
+
+
+@pytest.mark.parametrize(
+    ("path", "upstream"),
+    [
+        ("/graphql", "http://api"),
+        ("/graphiql", "http://api"),
+        ("/docs", "http://api"),
+        ("/openapi.json", "http://api"),
+        ("/v1/payments", "http://collection"),
+        ("/v1/payments/bulk", "http://collection"),
+        ("/v1/payments/abc/refunds", "http://collection"),
+        ("/v1/merchants/m1", "http://collection"),
+        ("/v1/users/u1", "http://collection"),
+        ("/v1/series", "http://api"),
+    ],
+)
+def test_a_path_reaches_its_tier(path: str, upstream: str) -> None:
+    assert [each["args"][0] for each in directives("proxy_pass", location(path)["block"])] == [upstream]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/ready", "/health"])
+def test_operators_paths_are_not_reached_from_outside(path: str) -> None:
+    assert directives("return", location(path)["block"])[0]["args"] == ["404"]
+    assert not directives("proxy_pass", location(path)["block"])
+
+
+def test_a_body_is_bounded_at_the_door_as_in_the_tier() -> None:
+    [http] = directives("http")
+    [size] = [each["args"][0] for each in http["block"] if each["directive"] == "client_max_body_size"]
+    assert size == "64k"
+    assert CollectionSettings.load({}).max_body_bytes == 64 * 1024
+
+
+def test_bulk_requests_stream_through() -> None:
+    block = location("/v1/payments/bulk")["block"]
+    assert directives("proxy_request_buffering", block)[0]["args"] == ["off"]
+    assert directives("client_max_body_size", block)[0]["args"] == ["64m"]
+    assert not directives("client_max_body_size", location("/v1/payments")["block"])
