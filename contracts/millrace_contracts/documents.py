@@ -99,10 +99,13 @@ class Device(TypedDict):
 
 
 class PaymentUser(TypedDict):
-    """The payer as they were at the payment; ``id`` never leaves MongoDB, ``key`` is their customer key (I12)."""
+    """The payer as they were at the payment; ``id`` never leaves MongoDB, ``key`` is their customer key (I12).
 
-    id: str
-    key: str
+    ``id`` and ``key`` come together; a payer who is not known has neither, and only a ``device``.
+    """
+
+    id: NotRequired[str]
+    key: NotRequired[str]
     birthYear: NotRequired[int]
     gender: NotRequired[str]
     country: NotRequired[str]

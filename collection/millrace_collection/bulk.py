@@ -1,0 +1,177 @@
+"""The bulk endpoint: NDJSON in, one answer for each line out, in order.
+
+Lines are read, validated and gathered into batches; while MongoDB takes one batch the next is read (bounded memory: two batches).
+Within a batch payments are written before the refunds and changes of status that follow them, and the changes of one payment
+in their order. Answers are spooled until the body is read to its end, since most clients read nothing before that.
+When MongoDB goes away the batch and every later line answer 503: they can all be sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Sequence
+from datetime import datetime
+from tempfile import SpooledTemporaryFile
+
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from millrace_collection.lines import TooLong, lines
+from millrace_collection.metrics import COMMANDS
+from millrace_collection.models import LINE, PaymentLine, RefundLine
+from millrace_collection.payments import Answer, NewPayment, Payments
+from millrace_collection.problems import Problem, from_validation, unavailable, wrong
+from millrace_collection.request_log import RequestLog
+from millrace_collection.store import Change, RefundChange, StatusChange, StoreUnavailable
+
+SPOOL_BYTES = 1 << 20
+_KINDS = {NewPayment: "payment", RefundChange: "refund", StatusChange: "status"}
+Command = NewPayment | Change
+Spool = SpooledTemporaryFile[bytes]
+
+
+class Bulk:
+    """One bulk request of one caller."""
+
+    def __init__(
+        self,
+        payments: Payments,
+        log: RequestLog,
+        *,
+        request_id: str,
+        caller: str,
+        now: Callable[[], datetime],
+        future_ok: Callable[[datetime], bool],
+    ) -> None:
+        self._payments = payments
+        self._log = log
+        self._request_id = request_id
+        self._caller = caller
+        self._now = now
+        self._future_ok = future_ok
+        self._down = False
+        self.counts: dict[int, int] = {}
+
+    async def run(self, chunks: AsyncIterable[bytes], *, line_limit: int, batch_size: int, id_of_line: Callable[[int], str]) -> Spool:
+        """Carry the body out; returns the answers, to be read from the start. ``id_of_line`` names a payment that names no id."""
+        spool: Spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the response closes it
+        number = 0
+        batch: list[tuple[int, Command | Problem]] = []
+        flight: asyncio.Task[None] | None = None
+        try:
+            async for found in lines(chunks, line_limit):
+                for line in found:
+                    number += 1
+                    if isinstance(line, bytes) and not line.strip():
+                        continue
+                    batch.append((number, self._command(line, number, id_of_line, line_limit)))
+                    if len(batch) >= batch_size:
+                        if flight is not None:
+                            await flight
+                        flight = asyncio.create_task(self._flush(batch, spool))
+                        batch = []
+            if flight is not None:
+                await flight
+            await self._flush(batch, spool)
+        except BaseException:
+            if flight is not None:
+                await asyncio.wait([flight])
+            spool.close()
+            raise
+        spool.seek(0)
+        return spool
+
+    def _command(self, line: bytes | TooLong, number: int, id_of_line: Callable[[int], str], limit: int) -> Command | Problem:
+        if isinstance(line, TooLong):
+            return Problem(413, f"The line is longer than {limit} bytes")
+        try:
+            body = LINE.validate_json(line)
+        except ValidationError as error:
+            return from_validation(error)
+        now = self._now()
+        if isinstance(body, PaymentLine):
+            if not self._future_ok(body.paidAt):
+                return in_the_future("paidAt", body.paidAt)
+            return NewPayment(body.id or id_of_line(number), body, now)
+        if isinstance(body, RefundLine):
+            if not self._future_ok(body.refundedAt):
+                return in_the_future("refundedAt", body.refundedAt)
+            return RefundChange(body.paymentId, body.id, body.amount, body.refundedAt, now)
+        return StatusChange(body.paymentId, body.status, now)
+
+    async def _flush(self, batch: Sequence[tuple[int, Command | Problem]], spool: Spool) -> None:
+        """Write one batch and spool its answers."""
+        if not batch:
+            return
+        answers: dict[int, Answer] = {}
+        commands: list[tuple[int, Command]] = []
+        for number, item in batch:
+            if isinstance(item, Problem):
+                answers[number] = Answer(item.status, "", item)
+            else:
+                commands.append((number, item))
+        if commands:
+            first = commands[0][0]
+            self._log.accepted(self._request_id, self._caller, [command for _, command in commands], first)
+            await self._write(commands, answers)
+            self._log.answered(self._request_id, [answers[number] for number, _ in commands], first)
+            for number, command in commands:
+                COMMANDS.labels(_KINDS[type(command)], answers[number].status).inc()
+        for number, _ in batch:
+            answer = answers[number]
+            self.counts[answer.status] = self.counts.get(answer.status, 0) + 1
+            spool.write(_line(number, answer))
+
+    async def _write(self, commands: Sequence[tuple[int, Command]], answers: dict[int, Answer]) -> None:
+        try:
+            for step in steps(commands):
+                if self._down:
+                    raise StoreUnavailable("given up in this request")
+                if isinstance(step[0][1], NewPayment):
+                    given = await self._payments.create([command for _, command in step if isinstance(command, NewPayment)])
+                else:
+                    given = await self._payments.change([command for _, command in step if not isinstance(command, NewPayment)])
+                answers.update(zip((number for number, _ in step), given, strict=True))
+        except StoreUnavailable as error:
+            if not self._down:
+                structlog.get_logger().warning("store_unavailable", reason=str(error)[:200])
+            self._down = True
+        except Exception:
+            # A bug or a refused privilege: the lines answer for it, and the log tells where.
+            structlog.get_logger().exception("bulk_failed")
+            self._down = True
+        missing = Answer(503, "", unavailable())
+        for number, _ in commands:
+            answers.setdefault(number, missing)
+
+
+def steps(commands: Sequence[tuple[int, Command]]) -> list[list[tuple[int, Command]]]:
+    """The writes of a batch in order: all payments, then waves of changes in which no payment stands twice."""
+    payments = [entry for entry in commands if isinstance(entry[1], NewPayment)]
+    waves: list[list[tuple[int, Command]]] = []
+    seen: dict[str, int] = {}
+    for entry in commands:
+        if not isinstance(entry[1], NewPayment):
+            wave = seen.get(entry[1].payment_id, 0)
+            seen[entry[1].payment_id] = wave + 1
+            if wave == len(waves):
+                waves.append([])
+            waves[wave].append(entry)
+    return [payments, *waves] if payments else waves
+
+
+def in_the_future(field: str, instant: datetime) -> Problem:
+    """The refusal of an instant beyond this machine's clock and its allowance."""
+    return wrong(field, instant.isoformat(), "lies in the future; check the clock, or whether the unit is milliseconds")
+
+
+def _line(number: int, answer: Answer) -> bytes:
+    if answer.problem is None:
+        return b'{"line":%d,"status":%d,"id":"%s"}\n' % (number, answer.status, answer.id.encode())
+    problem = answer.problem
+    error: dict[str, object] = {"detail": problem.detail, "errors": [item.as_json() for item in problem.errors]}
+    if problem.retry_after is not None:
+        error["retryAfter"] = problem.retry_after
+    identified = {"id": answer.id} if answer.id else {}
+    return orjson.dumps({"line": number, "status": answer.status, **identified, "error": error}) + b"\n"

@@ -1,0 +1,170 @@
+"""``millrace collection``: run the collection API and manage its keys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import click
+import orjson
+
+from millrace_collection.identity import make_key
+from millrace_collection.mongo_store import MongoStore
+from millrace_collection.services import utc_now
+from millrace_collection.settings import CollectionSettings, MongoSettings
+from millrace_collection.store import ApiKey, StoreUnavailable
+from millrace_contracts import exit_codes
+from millrace_contracts.identity import SCOPES
+from millrace_contracts.settings import NamesSettings, RuntimeSettings
+
+Result = TypeVar("Result")
+KEY_COMMAND_SECONDS = 10.0
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Unavailable(click.ClickException):
+    """MongoDB does not answer."""
+
+    exit_code = exit_codes.UNAVAILABLE
+
+
+@click.group()
+def collection() -> None:
+    """Run the collection API and manage its API keys.
+
+    \b
+    millrace collection keys create --name shop --scope payments:write
+    millrace collection run --port 8000
+    curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" http://127.0.0.1:8000/v1/merchants/m1
+    """
+
+
+@collection.command()
+@click.option("--host", help="Address to listen on; MILLRACE_RUNTIME_HOST by default.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that serve.")
+@click.pass_obj
+def run(environ: Mapping[str, str], host: str | None, port: int, workers: int) -> None:
+    """Serve the API until SIGTERM or Ctrl-C; requests in flight are finished.
+
+    \b
+    Example: millrace collection run --port 8000 --workers 2
+    Logs one JSON line {"event": "ready", "url": …} for each worker. /health, /ready and /metrics are on the same port.
+    """
+    host = host or RuntimeSettings.load(environ).host
+    CollectionSettings.load(environ)
+    MongoSettings.load(environ)
+    port = _free_port(host, port)
+    os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})
+    os.environ["MILLRACE_COLLECTION_SERVED_AT"] = f"http://{host}:{port}"
+    with tempfile.TemporaryDirectory(prefix="millrace-metrics-") as folder:
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        _serve(host, port, workers)
+
+
+def _serve(host: str, port: int, workers: int) -> None:
+    from granian import Granian
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
+
+    Granian(
+        target="millrace_collection.app:create",
+        factory=True,
+        address=host,
+        port=port,
+        workers=workers,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        websockets=False,
+        backlog=2048,
+        log_level=LogLevels.warning,
+        workers_kill_timeout=30,
+    ).serve()
+
+
+def _free_port(host: str, port: int) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.UsageError(
+                f"--port {port}: {host}:{port} can not be used ({error.strerror}); take another, or 0 for a free one"
+            ) from None
+        found: int = probe.getsockname()[1]
+        return found
+
+
+@collection.group()
+def keys() -> None:
+    """Create, list and revoke API keys. Only hashes are kept: a key is shown once."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Whose key it is.")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="May be given several times.")
+@AS_JSON
+@click.pass_obj
+def create_key(environ: Mapping[str, str], name: str, scopes: tuple[str, ...], as_json: bool) -> None:
+    """Make an API key and print it, once.
+
+    \b
+    Example: millrace collection keys create --name shop --scope payments:write --scope users:write
+    """
+    text, key = make_key(name, sorted(set(scopes)), utc_now())
+    _with_store(environ, lambda store: store.add_api_key(key))
+    if as_json:
+        click.echo(orjson.dumps({"key": text, "id": key.id, "name": name, "scopes": key.scopes}))
+    else:
+        click.echo(text)
+        click.echo("This key is shown only now; send it as `Authorization: Bearer <key>`.", err=True)
+
+
+@keys.command("list")
+@AS_JSON
+@click.pass_obj
+def list_keys(environ: Mapping[str, str], as_json: bool) -> None:
+    """List the keys without their secrets."""
+    found = _with_store(environ, lambda store: store.api_keys())
+    if as_json:
+        click.echo(orjson.dumps([_row(key) for key in found]))
+        return
+    for key in found:
+        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "valid"
+        click.echo(f"{key.id}  {key.created_at:%Y-%m-%d %H:%M}  {state:24}  {key.name}  {','.join(key.scopes)}")
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+@click.pass_obj
+def revoke_key(environ: Mapping[str, str], key_id: str) -> int:
+    """Revoke the key with this id (see `list`); processes notice within MILLRACE_COLLECTION_KEY_CACHE_SECONDS."""
+    revoked = _with_store(environ, lambda store: store.revoke_api_key(key_id, utc_now()))
+    click.echo(f"revoked {key_id}" if revoked else f"{key_id}: no valid key has this id", err=not revoked)
+    return exit_codes.OK if revoked else exit_codes.DIFFERENT
+
+
+def _row(key: ApiKey) -> dict[str, object]:
+    return {"id": key.id, "name": key.name, "scopes": key.scopes, "createdAt": key.created_at, "revokedAt": key.revoked_at}
+
+
+def _with_store(environ: Mapping[str, str], use: Callable[[MongoStore], Awaitable[Result]]) -> Result:
+    uri = MongoSettings.load(environ).collection_uri
+    database = NamesSettings.load(environ).database
+
+    async def used() -> Result:
+        store = MongoStore(uri, database, KEY_COMMAND_SECONDS)
+        try:
+            return await use(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(used())
+    except StoreUnavailable as error:
+        raise Unavailable(f"MongoDB does not answer ({str(error).split(', Timeout:')[0][:200]}); is the stack up?") from None

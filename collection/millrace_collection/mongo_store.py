@@ -1,0 +1,264 @@
+"""The store port on MongoDB. Majority write concern with journal, retryable writes, bounded by a deadline (I1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pymongo
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from millrace_collection.store import (
+    ApiKey,
+    Change,
+    Document,
+    Inserted,
+    RefundChange,
+    Reservation,
+    StatusChange,
+    StoreConflict,
+    StoreUnavailable,
+)
+from millrace_contracts import documents
+
+ACKNOWLEDGED = WriteConcern("majority", j=True)
+DUPLICATE_KEY = 11000
+INVALID_DOCUMENT = 121
+READY_SECONDS = 2.0
+_TRANSIENT_CODES = frozenset([50, 64, 91, 100, 112, 189, 262, 7, 6, 89, 9001, 10107, 11600, 11602, 13435, 13436])
+"""Time limits, write concern failures, shutdowns, elections and network errors between members: the client may send it again."""
+
+
+class MongoStore:
+    """``retry_seconds`` bounds every operation, the driver's retries included. ``close`` it from the loop that used it."""
+
+    def __init__(self, uri: str, database: str, retry_seconds: float) -> None:
+        self._client: AsyncMongoClient[Document] = AsyncMongoClient(
+            uri, serverSelectionTimeoutMS=int(retry_seconds * 1000), retryWrites=True, tz_aware=True, appname="millrace-collection"
+        )
+        self._seconds = retry_seconds
+        options = CodecOptions[Document](tz_aware=True, tzinfo=UTC)
+        self._database = self._client.get_database(
+            database, codec_options=options, write_concern=ACKNOWLEDGED, read_concern=ReadConcern("majority")
+        )
+        self._payments = self._database[documents.PAYMENTS]
+        self._reservations = self._database[documents.IDEMPOTENCY_KEYS]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def ready(self) -> None:
+        """A linearizable read: the primary asks a majority before it answers."""
+        async with self._guarded(READY_SECONDS):
+            await self._database[documents.API_KEYS].with_options(read_concern=ReadConcern("linearizable")).find_one({"_id": ""})
+
+    async def insert_payments(self, documents: Sequence[Document]) -> list[Inserted]:
+        """One unordered insert; each document answers for itself."""
+        outcomes: list[Inserted] = ["inserted"] * len(documents)
+        async with self._guarded():
+            try:
+                await self._payments.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                for failure in _write_errors(error):
+                    outcomes[failure["index"]] = "exists" if failure["code"] == DUPLICATE_KEY else "invalid"
+        return outcomes
+
+    async def payments(self, ids: Iterable[str]) -> dict[str, Document]:
+        """By id, majority-committed: what is read here can not be rolled back."""
+        return await self._by_id(self._payments, ids)
+
+    async def merchants(self, ids: Iterable[str]) -> dict[str, Document]:
+        """By id."""
+        return await self._by_id(self._database[documents.MERCHANTS], ids)
+
+    async def users(self, keys: Iterable[str]) -> dict[str, Document]:
+        """By customer key."""
+        return await self._by_id(self._database[documents.USERS], keys)
+
+    async def change_payments(self, changes: Sequence[Change]) -> int:
+        """Guards stand in the filters, so that two refunds at once can not give back more than was paid."""
+        async with self._guarded():
+            try:
+                result = await self._payments.bulk_write([_update(change) for change in changes], ordered=False)
+            except BulkWriteError as error:
+                _write_errors(error)
+                return int(error.details["nModified"])
+            return result.modified_count
+
+    async def put(self, collection: str, document: Document, optional: Iterable[str], at: datetime) -> bool:
+        """An upsert that keeps createdAt; two at once on a new document collide once and the second finds it there."""
+        fields = {name: value for name, value in document.items() if name != "_id"}
+        update: dict[str, Any] = {"$set": {**fields, "updatedAt": at}, "$setOnInsert": {"createdAt": at}}
+        absent = {name: "" for name in optional if name not in fields}
+        if absent:
+            update["$unset"] = absent
+        async with self._guarded():
+            for last in (False, True):
+                try:
+                    result = await self._database[collection].update_one({"_id": document["_id"]}, update, upsert=True)
+                except DuplicateKeyError as error:
+                    if last:
+                        raise StoreConflict(f"{collection} holds another document with the same unique value") from error
+                else:
+                    return result.upserted_id is not None
+        raise AssertionError("the second attempt returned or raised")
+
+    async def api_key(self, key_id: str) -> ApiKey | None:
+        """One API key."""
+        async with self._guarded():
+            found = await self._database[documents.API_KEYS].find_one({"_id": key_id})
+        return None if found is None else _api_key(found)
+
+    async def api_keys(self) -> list[ApiKey]:
+        """All, oldest first."""
+        async with self._guarded():
+            return [_api_key(found) async for found in self._database[documents.API_KEYS].find().sort("createdAt")]
+
+    async def add_api_key(self, key: ApiKey) -> None:
+        """Keep a new API key."""
+        row = {"_id": key.id, "name": key.name, "hash": key.hash, "scopes": list(key.scopes), "createdAt": key.created_at}
+        async with self._guarded():
+            await self._database[documents.API_KEYS].insert_one(row)
+
+    async def revoke_api_key(self, key_id: str, at: datetime) -> bool:
+        """Revoke; False where there is nothing to revoke."""
+        async with self._guarded():
+            result = await self._database[documents.API_KEYS].update_one(
+                {"_id": key_id, "revokedAt": {"$exists": False}}, {"$set": {"revokedAt": at}}
+            )
+        return result.modified_count == 1
+
+    async def reserve(self, reservation: Reservation) -> Reservation | None:
+        """The unique ``_id`` decides which of two at once executes."""
+        row = {
+            "_id": reservation.id,
+            "bodyHash": reservation.body_hash,
+            "reservedId": reservation.reserved_id,
+            "state": "running",
+            "createdAt": reservation.created_at,
+            "lockedUntil": reservation.locked_until,
+        }
+        async with self._guarded():
+            while True:
+                try:
+                    await self._reservations.insert_one(row)
+                except DuplicateKeyError:
+                    found = await self._reservations.with_options(read_concern=ReadConcern("local")).find_one({"_id": reservation.id})
+                    if found is not None:
+                        stored = _reservation(found)
+                        # Equal reserved ids mean that this request made it, in an attempt whose answer was lost.
+                        return None if stored.reserved_id == reservation.reserved_id else stored
+                else:
+                    return None
+
+    async def take_over(self, reservation: Reservation, locked_until: datetime) -> bool:
+        """Compare and set on the lock."""
+        async with self._guarded():
+            result = await self._reservations.update_one(
+                {"_id": reservation.id, "state": "running", "lockedUntil": reservation.locked_until},
+                {"$set": {"lockedUntil": locked_until}},
+            )
+        return result.modified_count == 1
+
+    async def finish(self, reservation_id: str, status: int, body: bytes) -> None:
+        """Store the answer."""
+        async with self._guarded():
+            await self._reservations.update_one({"_id": reservation_id}, {"$set": {"state": "done", "status": status, "body": body}})
+
+    async def release(self, reservation: Reservation) -> None:
+        """Remove it, unless another request made a new one since."""
+        async with self._guarded():
+            await self._reservations.delete_one({"_id": reservation.id, "reservedId": reservation.reserved_id})
+
+    async def _by_id(self, collection: AsyncCollection[Document], ids: Iterable[str]) -> dict[str, Document]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        async with self._guarded():
+            rows = await collection.find({"_id": {"$in": wanted}}).to_list()
+        return {row["_id"]: row for row in rows}
+
+    @asynccontextmanager
+    async def _guarded(self, seconds: float | None = None) -> AsyncIterator[None]:
+        """Bound the time and tell unavailability from other errors.
+
+        Within pymongo.timeout the driver repeats retryable reads and writes until the deadline, each write with its
+        transaction number, so that a repeated write happens once.
+        """
+        try:
+            with pymongo.timeout(seconds or self._seconds):
+                yield
+        except (ConnectionFailure, AutoReconnect, WaitQueueTimeoutError) as error:
+            raise StoreUnavailable(str(error)) from error
+        except OperationFailure as error:
+            if error.code in _TRANSIENT_CODES or error.timeout or error.has_error_label("RetryableWriteError"):
+                raise StoreUnavailable(str(error)) from error
+            raise
+        except PyMongoError as error:
+            if error.timeout:
+                raise StoreUnavailable(str(error)) from error
+            raise
+
+
+def _write_errors(error: BulkWriteError) -> list[Mapping[str, Any]]:
+    """The errors of single documents.
+
+    Raises:
+        StoreUnavailable: a majority did not confirm, or an error that is not about the document.
+    """
+    if error.details["writeConcernErrors"]:
+        raise StoreUnavailable(str(error.details["writeConcernErrors"][0])) from error
+    failures: list[Mapping[str, Any]] = error.details["writeErrors"]
+    for failure in failures:
+        if failure["code"] not in (DUPLICATE_KEY, INVALID_DOCUMENT):
+            raise StoreUnavailable(failure["errmsg"]) from error
+    return failures
+
+
+def _update(change: Change) -> UpdateOne:
+    if isinstance(change, StatusChange):
+        return UpdateOne({"_id": change.payment_id, "status": "pending"}, {"$set": {"status": change.status, "updatedAt": change.at}})
+    return _refund_update(change)
+
+
+def _refund_update(change: RefundChange) -> UpdateOne:
+    guard = {
+        "_id": change.payment_id,
+        "status": "succeeded",
+        "refunds.id": {"$ne": change.id},
+        "$expr": {"$lte": [{"$add": [{"$sum": "$refunds.amount"}, change.amount]}, "$amount"]},
+    }
+    refund = {"id": change.id, "amount": change.amount, "refundedAt": change.refunded_at}
+    return UpdateOne(guard, {"$push": {"refunds": refund}, "$set": {"updatedAt": change.at}})
+
+
+def _api_key(row: Document) -> ApiKey:
+    return ApiKey(row["_id"], row["name"], row["hash"], tuple(row["scopes"]), row["createdAt"], row.get("revokedAt"))
+
+
+def _reservation(row: Document) -> Reservation:
+    return Reservation(
+        row["_id"],
+        row["bodyHash"],
+        row["reservedId"],
+        row["createdAt"],
+        row["lockedUntil"],
+        row.get("status"),
+        None if row.get("body") is None else bytes(row["body"]),
+    )

@@ -1,0 +1,147 @@
+"""/v1/payments: create, refund, change status, bulk, read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from millrace_collection.bulk import Bulk, Spool, in_the_future
+from millrace_collection.http import body_chunks, json_response, parse, read_body, request_id, services
+from millrace_collection.idempotency import Stored
+from millrace_collection.keys import derived_key
+from millrace_collection.metrics import COMMANDS
+from millrace_collection.models import PaymentBody, RefundBody, StatusBody
+from millrace_collection.payments import Answer, NewPayment
+from millrace_collection.problems import Problem
+from millrace_collection.store import Change, RefundChange, StatusChange
+from millrace_contracts.identity import SCOPE_PAYMENTS_WRITE
+
+NDJSON = "application/x-ndjson"
+_CHUNK = 1 << 16
+
+
+async def create(request: Request) -> Response:
+    """POST /v1/payments."""
+    at = services(request)
+    key = await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_WRITE)
+    raw = await read_body(request, at.settings.max_body_bytes)
+    body = parse(PaymentBody, raw)
+    if not at.not_in_the_future(body.paidAt):
+        raise in_the_future("paidAt", body.paidAt)
+
+    async def execute(reserved_id: str) -> Stored:
+        command = NewPayment(body.id or reserved_id, body, at.now())
+        at.request_log.accepted(request_id(request), key.id, [command])
+        (answer,) = await at.payments.create([command])
+        return _stored(request, "payment", answer, {"id": answer.id})
+
+    stored = await at.idempotency.run(key.id, request.headers.get("idempotency-key"), "POST payments", raw, execute)
+    location = f"/v1/payments/{orjson.loads(stored.body)['id']}"
+    return json_response(stored.body, stored.status, {"Location": location})
+
+
+async def refund(request: Request) -> Response:
+    """POST /v1/payments/{id}/refunds."""
+    at = services(request)
+    key = await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_WRITE)
+    raw = await read_body(request, at.settings.max_body_bytes)
+    body = parse(RefundBody, raw)
+    payment_id: str = request.path_params["id"]
+    if not at.not_in_the_future(body.refundedAt):
+        raise in_the_future("refundedAt", body.refundedAt)
+
+    async def execute(reserved_id: str) -> Stored:
+        change = RefundChange(payment_id, body.id or reserved_id, body.amount, body.refundedAt, at.now())
+        return await _change(request, key.id, "refund", change, {"id": change.id, "paymentId": payment_id})
+
+    target = f"POST payments/{payment_id}/refunds"
+    stored = await at.idempotency.run(key.id, request.headers.get("idempotency-key"), target, raw, execute)
+    return json_response(stored.body, stored.status)
+
+
+async def set_status(request: Request) -> Response:
+    """PATCH /v1/payments/{id}."""
+    at = services(request)
+    key = await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_WRITE)
+    raw = await read_body(request, at.settings.max_body_bytes)
+    body = parse(StatusBody, raw)
+    payment_id: str = request.path_params["id"]
+
+    async def execute(_reserved_id: str) -> Stored:
+        change = StatusChange(payment_id, body.status, at.now())
+        stored = await _change(request, key.id, "status", change, {"id": payment_id, "status": body.status})
+        return Stored(200, stored.body)
+
+    target = f"PATCH payments/{payment_id}"
+    stored = await at.idempotency.run(key.id, request.headers.get("idempotency-key"), target, raw, execute)
+    return json_response(stored.body, stored.status)
+
+
+async def _change(request: Request, caller: str, kind: str, change: Change, content: dict[str, Any]) -> Stored:
+    at = services(request)
+    at.request_log.accepted(request_id(request), caller, [change])
+    (answer,) = await at.payments.change([change])
+    return _stored(request, kind, answer, content)
+
+
+def _stored(request: Request, kind: str, answer: Answer, content: dict[str, Any]) -> Stored:
+    services(request).request_log.answered(request_id(request), [answer])
+    COMMANDS.labels(kind, answer.status).inc()
+    if answer.problem is not None:
+        raise answer.problem
+    return Stored(answer.status, orjson.dumps(content))
+
+
+async def bulk(request: Request) -> Response:
+    """POST /v1/payments/bulk. With an Idempotency-Key the ids of lines without one follow from it and the line's number."""
+    at = services(request)
+    key = await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_WRITE)
+    idempotency_key = request.headers.get("idempotency-key")
+
+    def id_of_line(number: int) -> str:
+        return at.new_key() if idempotency_key is None else derived_key(key.id, idempotency_key, str(number))
+
+    work = Bulk(
+        at.payments,
+        at.request_log,
+        request_id=request_id(request),
+        caller=key.id,
+        now=at.now,
+        future_ok=at.not_in_the_future,
+    )
+    settings = at.settings
+    spool = await work.run(body_chunks(request), line_limit=settings.max_line_bytes, batch_size=settings.bulk_batch, id_of_line=id_of_line)
+    return StreamingResponse(_drain(spool), media_type=NDJSON)
+
+
+def _drain(spool: Spool) -> Iterator[bytes]:
+    with spool:
+        while chunk := spool.read(_CHUNK):
+            yield chunk
+
+
+async def read(request: Request) -> Response:
+    """GET /v1/payments/{id}: without the raw user id (I12)."""
+    at = services(request)
+    await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_WRITE)
+    payment_id: str = request.path_params["id"]
+    found = (await at.store.payments([payment_id])).get(payment_id)
+    if found is None:
+        raise Problem(404, f"id: there is no payment {payment_id}")
+    found["id"] = found.pop("_id")
+    found.get("user", {}).pop("id", None)
+    return json_response(found)
+
+
+ROUTES = [
+    Route("/v1/payments", create, methods=["POST"]),
+    Route("/v1/payments/bulk", bulk, methods=["POST"]),
+    Route("/v1/payments/{id}/refunds", refund, methods=["POST"]),
+    Route("/v1/payments/{id}", set_status, methods=["PATCH"]),
+    Route("/v1/payments/{id}", read, methods=["GET"]),
+]

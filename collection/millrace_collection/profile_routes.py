@@ -1,0 +1,98 @@
+"""/v1/merchants and /v1/users: the profiles that payments refer to. PUT writes a profile whole and is idempotent by nature."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from millrace_collection.http import json_response, parse, read_body, request_id, services
+from millrace_collection.models import MerchantBody, UserBody
+from millrace_collection.problems import Problem, wrong
+from millrace_collection.store import Document
+from millrace_contracts.documents import MERCHANTS, SCHEMA_VERSION, USER_SENSITIVE_FIELDS, USERS
+from millrace_contracts.identity import SCOPE_MERCHANTS_WRITE, SCOPE_USERS_WRITE
+
+_MERCHANT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+LONGEST_USER_ID = 128
+
+
+async def put_merchant(request: Request) -> Response:
+    """PUT /v1/merchants/{id}: 201 where it is new, else 200."""
+    at = services(request)
+    await at.identity.require(request.headers.get("authorization"), SCOPE_MERCHANTS_WRITE)
+    merchant_id: str = request.path_params["id"]
+    if not _MERCHANT_ID.fullmatch(merchant_id):
+        raise wrong("id", merchant_id, "write 1 to 64 letters, digits or . _ ~ -")
+    body = parse(MerchantBody, await read_body(request, at.settings.max_body_bytes))
+    document = {"_id": merchant_id, **_fields(body)}
+    created = await at.store.put(MERCHANTS, document, MerchantBody.model_fields, at.now())
+    at.directory.forget_merchant(merchant_id)
+    return json_response({"id": merchant_id}, 201 if created else 200)
+
+
+async def put_user(request: Request) -> Response:
+    """PUT /v1/users/{id}: the raw platform id in the path is kept in MongoDB only; the answer names the customer key (I12)."""
+    at = services(request)
+    await at.identity.require(request.headers.get("authorization"), SCOPE_USERS_WRITE)
+    user_id = _user_id(request)
+    body = parse(UserBody, await read_body(request, at.settings.max_body_bytes))
+    key = at.directory.key_of(user_id)
+    document = {"_id": key, "userId": user_id, **_fields(body)}
+    if body.dateOfBirth is not None:
+        if body.dateOfBirth > at.now().date():
+            raise wrong("dateOfBirth", body.dateOfBirth, "lies in the future")
+        if body.dateOfBirth.year < 1850:
+            raise wrong("dateOfBirth", body.dateOfBirth, "lies before 1850")
+        document["dateOfBirth"] = datetime.combine(body.dateOfBirth, time(), UTC)
+    created = await at.store.put(USERS, document, UserBody.model_fields, at.now())
+    at.directory.forget_user(key)
+    return json_response({"key": key, "requestId": request_id(request)}, 201 if created else 200)
+
+
+async def read_merchant(request: Request) -> Response:
+    """GET /v1/merchants/{id}."""
+    at = services(request)
+    await at.identity.require(request.headers.get("authorization"), SCOPE_MERCHANTS_WRITE)
+    merchant_id: str = request.path_params["id"]
+    return json_response(_shown((await at.store.merchants([merchant_id])).get(merchant_id), f"merchant {merchant_id}", "id"))
+
+
+async def read_user(request: Request) -> Response:
+    """GET /v1/users/{id}: the profile without its sensitive fields (I12)."""
+    at = services(request)
+    await at.identity.require(request.headers.get("authorization"), SCOPE_USERS_WRITE)
+    key = at.directory.key_of(_user_id(request))
+    found = (await at.store.users([key])).get(key)
+    shown = None if found is None else {name: value for name, value in found.items() if name not in USER_SENSITIVE_FIELDS}
+    return json_response(_shown(shown, "such user", "key"))
+
+
+def _user_id(request: Request) -> str:
+    user_id: str = request.path_params["id"]
+    if len(user_id) > LONGEST_USER_ID:
+        raise Problem(422, f"id: a user id has at most {LONGEST_USER_ID} characters")
+    return user_id
+
+
+def _fields(body: BaseModel) -> Document:
+    return {**body.model_dump(exclude_none=True), "schemaVersion": SCHEMA_VERSION}
+
+
+def _shown(found: Document | None, what: str, id_name: str) -> dict[str, Any]:
+    if found is None:
+        raise Problem(404, f"id: there is no {what}")
+    return {id_name: found["_id"], **{name: value for name, value in found.items() if name != "_id"}}
+
+
+ROUTES = [
+    Route("/v1/merchants/{id}", put_merchant, methods=["PUT"]),
+    Route("/v1/merchants/{id}", read_merchant, methods=["GET"]),
+    Route("/v1/users/{id}", put_user, methods=["PUT"]),
+    Route("/v1/users/{id}", read_user, methods=["GET"]),
+]

@@ -1,0 +1,63 @@
+"""The wiring of the services, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from millrace_collection.directory import Directory
+from millrace_collection.idempotency import Idempotency
+from millrace_collection.identity import Identity
+from millrace_collection.keys import KeyGenerator, new_key
+from millrace_collection.payments import Payments
+from millrace_collection.request_log import RequestLog, writer
+from millrace_collection.settings import CollectionSettings
+from millrace_collection.store import Store
+
+
+def utc_now() -> datetime:
+    """Now, cut to the milliseconds that a BSON date holds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that the endpoints use."""
+
+    settings: CollectionSettings
+    store: Store
+    directory: Directory
+    payments: Payments
+    identity: Identity
+    idempotency: Idempotency
+    request_log: RequestLog
+    now: Callable[[], datetime]
+    new_key: KeyGenerator
+
+    def not_in_the_future(self, instant: datetime) -> bool:
+        """Whether an instant lies at most the allowance ahead of the clock."""
+        return instant <= self.now() + timedelta(seconds=self.settings.future_seconds)
+
+
+def build(settings: CollectionSettings, store: Store, *, now: Callable[[], datetime] = utc_now, keys: KeyGenerator = new_key) -> Services:
+    """Services on a store."""
+    directory = Directory(
+        store,
+        settings.secret,
+        merchant_seconds=settings.merchant_cache_seconds,
+        user_seconds=settings.user_cache_seconds,
+        entries=settings.cache_entries,
+    )
+    return Services(
+        settings=settings,
+        store=store,
+        directory=directory,
+        payments=Payments(store, directory),
+        identity=Identity(store, settings.key_cache_seconds),
+        idempotency=Idempotency(store, now, keys),
+        request_log=RequestLog(writer(settings.request_log), directory.key_of),
+        now=now,
+        new_key=keys,
+    )
