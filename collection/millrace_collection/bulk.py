@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from tempfile import SpooledTemporaryFile
 
 import orjson
@@ -42,14 +42,14 @@ class Bulk:
         request_id: str,
         caller: str,
         now: Callable[[], datetime],
-        future_ok: Callable[[datetime], bool],
+        allowance: timedelta,
     ) -> None:
         self._payments = payments
         self._log = log
         self._request_id = request_id
         self._caller = caller
         self._now = now
-        self._future_ok = future_ok
+        self._allowance = allowance
         self._down = False
         self.counts: dict[int, int] = {}
 
@@ -61,11 +61,12 @@ class Bulk:
         flight: asyncio.Task[None] | None = None
         try:
             async for found in lines(chunks, line_limit):
+                now = self._now()
                 for line in found:
                     number += 1
                     if isinstance(line, bytes) and not line.strip():
                         continue
-                    batch.append((number, self._command(line, number, id_of_line, line_limit)))
+                    batch.append((number, self._command(line, number, now, id_of_line, line_limit)))
                     if len(batch) >= batch_size:
                         if flight is not None:
                             await flight
@@ -82,20 +83,22 @@ class Bulk:
         spool.seek(0)
         return spool
 
-    def _command(self, line: bytes | TooLong, number: int, id_of_line: Callable[[int], str], limit: int) -> Command | Problem:
+    def _command(
+        self, line: bytes | TooLong, number: int, now: datetime, id_of_line: Callable[[int], str], limit: int
+    ) -> Command | Problem:
         if isinstance(line, TooLong):
             return Problem(413, f"The line is longer than {limit} bytes")
         try:
             body = LINE.validate_json(line)
         except ValidationError as error:
             return from_validation(error)
-        now = self._now()
+        latest = now + self._allowance
         if isinstance(body, PaymentLine):
-            if not self._future_ok(body.paidAt):
+            if body.paidAt > latest:
                 return in_the_future("paidAt", body.paidAt)
             return NewPayment(body.id or id_of_line(number), body, now)
         if isinstance(body, RefundLine):
-            if not self._future_ok(body.refundedAt):
+            if body.refundedAt > latest:
                 return in_the_future("refundedAt", body.refundedAt)
             return RefundChange(body.paymentId, body.id, body.amount, body.refundedAt, now)
         return StatusChange(body.paymentId, body.status, now)

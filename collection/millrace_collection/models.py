@@ -57,6 +57,10 @@ class DeviceBody(Body):
     type: Literal["pos", "mobile", "desktop", "tablet", "unknown"]
     os: Text | None = None
 
+    def document(self) -> dict[str, str]:
+        """The device as MongoDB holds it."""
+        return {"type": self.type} if self.os is None else {"type": self.type, "os": self.os}
+
 
 class PointsBody(Body):
     """Loyalty points used and earned."""

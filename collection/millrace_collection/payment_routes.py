@@ -31,7 +31,7 @@ async def create(request: Request) -> Response:
     key = await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_WRITE)
     raw = await read_body(request, at.settings.max_body_bytes)
     body = parse(PaymentBody, raw)
-    if not at.not_in_the_future(body.paidAt):
+    if body.paidAt > at.latest:
         raise in_the_future("paidAt", body.paidAt)
 
     async def execute(reserved_id: str) -> Stored:
@@ -52,7 +52,7 @@ async def refund(request: Request) -> Response:
     raw = await read_body(request, at.settings.max_body_bytes)
     body = parse(RefundBody, raw)
     payment_id: str = request.path_params["id"]
-    if not at.not_in_the_future(body.refundedAt):
+    if body.refundedAt > at.latest:
         raise in_the_future("refundedAt", body.refundedAt)
 
     async def execute(reserved_id: str) -> Stored:
@@ -112,7 +112,7 @@ async def bulk(request: Request) -> Response:
         request_id=request_id(request),
         caller=key.id,
         now=at.now,
-        future_ok=at.not_in_the_future,
+        allowance=at.allowance,
     )
     settings = at.settings
     spool = await work.run(body_chunks(request), line_limit=settings.max_line_bytes, batch_size=settings.bulk_batch, id_of_line=id_of_line)

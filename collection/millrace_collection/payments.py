@@ -9,7 +9,7 @@ from typing import NamedTuple
 from millrace_collection.directory import Directory
 from millrace_collection.models import PaymentBody
 from millrace_collection.problems import FieldError, Problem, wrong
-from millrace_collection.store import Change, Document, RefundChange, StatusChange, Store, without_none
+from millrace_collection.store import Change, Document, RefundChange, StatusChange, Store
 from millrace_contracts.documents import SCHEMA_VERSION
 
 
@@ -111,7 +111,7 @@ def document(command: NewPayment, key: str | None, user: Document) -> Document:
     if key is not None:
         payment["user"] = {"id": body.userId, "key": key, **user}
     if body.device is not None:
-        payment.setdefault("user", {})["device"] = without_none({"type": body.device.type, "os": body.device.os})
+        payment.setdefault("user", {})["device"] = body.device.document()
     return payment
 
 

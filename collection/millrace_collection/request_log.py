@@ -9,13 +9,14 @@ in MongoDB with ``users.findOne({_id: <userKey>})``. Profiles of users are not l
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
-import structlog
 
 from millrace_collection.payments import Answer, NewPayment
 from millrace_collection.store import Change, RefundChange
@@ -60,7 +61,7 @@ class RequestLog:
             if body.userId is not None:
                 entry["userKey"] = self._key_of(body.userId)
             if body.device is not None:
-                entry["device"] = body.device.model_dump(exclude_none=True)
+                entry["device"] = body.device.document()
             return entry
         if isinstance(command, RefundChange):
             refunded = to_ms(command.refunded_at)
@@ -72,21 +73,24 @@ def writer(setting: str) -> Write | None:
     """The writer that MILLRACE_COLLECTION_REQUEST_LOG names: ``log``, ``off`` or a file to append to."""
     if setting == "off":
         return None
-    if setting == "log":
-        logger = structlog.get_logger()
-        return lambda entry: logger.info(**entry)
-    return _FileWriter(Path(setting))
+    return _LineWriter(sys.stderr.buffer) if setting == "log" else _LineWriter(_opened(Path(setting)))
 
 
-class _FileWriter:
-    """Appends lines unbuffered, so that a killed process loses none that it wrote; workers may share the file."""
+class _LineWriter:
+    """Writes one line at a time and keeps nothing back, so that a killed process loses none; workers may share the file."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = path.open("ab", buffering=0)
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
 
     def __call__(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(orjson.dumps(entry) + b"\n")
+        line = {**entry, "level": "info", "tier": "collection", "timestamp": datetime.now(UTC)}
+        self._file.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+        self._file.flush()
+
+
+def _opened(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab", buffering=0)
 
 
 def _where(request_id: str, first_line: int | None) -> dict[str, Any]:

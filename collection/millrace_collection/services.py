@@ -36,9 +36,15 @@ class Services:
     now: Callable[[], datetime]
     new_key: KeyGenerator
 
-    def not_in_the_future(self, instant: datetime) -> bool:
-        """Whether an instant lies at most the allowance ahead of the clock."""
-        return instant <= self.now() + timedelta(seconds=self.settings.future_seconds)
+    @property
+    def allowance(self) -> timedelta:
+        """How far ahead of the clock an instant may lie."""
+        return timedelta(seconds=self.settings.future_seconds)
+
+    @property
+    def latest(self) -> datetime:
+        """The latest instant that is taken now."""
+        return self.now() + self.allowance
 
 
 def build(settings: CollectionSettings, store: Store, *, now: Callable[[], datetime] = utc_now, keys: KeyGenerator = new_key) -> Services:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
@@ -121,8 +121,3 @@ class Store(Protocol):
 
     async def release(self, reservation: Reservation) -> None:
         """Remove a reservation that nothing was written under."""
-
-
-def without_none(values: Mapping[str, Any]) -> Document:
-    """A document without its absent fields."""
-    return {name: value for name, value in values.items() if value is not None}
