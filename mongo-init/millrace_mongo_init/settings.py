@@ -63,5 +63,5 @@ def _credentials(role: str, uri: str) -> tuple[str, str, str]:
     if not parsed["username"] or not parsed["password"]:
         raise SettingsError(variable, "names no user and password; write mongodb://user:password@host/?authSource=admin")
     options = parsed["options"]
-    source = options.get("authsource", "admin") if hasattr(options, "get") else "admin"
-    return str(parsed["username"]), str(parsed["password"]), str(source)
+    named = options.get("authSource") if isinstance(options, Mapping) else None
+    return str(parsed["username"]), str(parsed["password"]), str(named or parsed["database"] or "admin")
