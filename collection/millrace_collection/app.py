@@ -20,13 +20,12 @@ from millrace_collection import metrics, payment_routes, profile_routes
 from millrace_collection.http import Requests, json_response, routing_problem, services
 from millrace_collection.mongo_store import MongoStore
 from millrace_collection.services import Services, build
-from millrace_collection.settings import CollectionSettings, MongoSettings
+from millrace_collection.settings import PARENT_VARIABLE, URL_VARIABLE, CollectionSettings, MongoSettings
 from millrace_collection.store import StoreUnavailable
 from millrace_contracts.settings import NamesSettings, RuntimeSettings
 from millrace_runtime import logs
 
 PARENT_CHECK_SECONDS = 1.0
-URL_VARIABLE = "MILLRACE_COLLECTION_SERVED_AT"
 
 
 async def health(_request: Request) -> Response:
@@ -76,7 +75,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     settings = CollectionSettings.load(environ)
     store = MongoStore(MongoSettings.load(environ).collection_uri, NamesSettings.load(environ).database, settings.retry_seconds)
     app.state.services = build(settings, store)
-    watch = asyncio.create_task(_follow_parent(os.getppid()))
+    watch = asyncio.create_task(_follow_parent(int(environ.get(PARENT_VARIABLE, os.getppid()))))
     structlog.get_logger().info("ready", url=environ.get(URL_VARIABLE, ""), pid=os.getpid())
     try:
         yield

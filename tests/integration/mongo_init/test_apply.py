@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import orjson
@@ -113,13 +113,10 @@ def test_the_validator_takes_32_and_64_bit_amounts(applied: Settings, admin: Mon
         admin[database].payments.insert_one({**PAYMENT, "_id": f"p{number}", "amount": amount})
 
 
-def refused(action: object) -> bool:
-    try:
-        action()  # type: ignore[operator]
-    except OperationFailure as error:
-        assert error.code == 13, error
-        return True
-    return False
+def refused(action: Callable[[], object]) -> bool:
+    with pytest.raises(OperationFailure) as error:
+        action()
+    return error.value.code == 13
 
 
 def test_the_collection_role_can_not_read_the_oplog(applied: Settings, database: str) -> None:

@@ -24,7 +24,7 @@ def test_no_text_of_a_login_shows_its_password() -> None:
 
 
 def test_two_roles_can_not_share_a_user() -> None:
-    with pytest.raises(SettingsError, match="MILLRACE_MONGO_TRUTH_URI.*'relay' of MILLRACE_MONGO_RELAY_URI"):
+    with pytest.raises(SettingsError, match=r"MILLRACE_MONGO_TRUTH_URI.*'relay' of MILLRACE_MONGO_RELAY_URI"):
         logins(MongoSettings.load(environ(truth="mongodb://relay:x@h/")))
 
 

@@ -1,0 +1,191 @@
+"""The REST contract over HTTP, with the real command and the real MongoDB."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from millrace_contracts.documents import customer_key
+from tests.integration.collection.processes import CollectionProcess
+
+Settings = dict[str, str]
+SECRET = bytes(16)
+USER = {
+    "email": "ada@example.org",
+    "name": "Ada",
+    "dateOfBirth": "1990-05-06",
+    "gender": "female",
+    "country": "DE",
+    "grade": "gold",
+    "device": {"type": "mobile", "os": "ios"},
+}
+PAYMENT = {
+    "merchantId": "m1",
+    "userId": "user 1@x",
+    "amount": 1250,
+    "currency": "EUR",
+    "method": "card",
+    "points": {"used": 0, "earned": 12},
+    "paidAt": "2026-03-01T10:30:00.5+01:00",
+}
+
+
+@pytest.fixture
+def database(declared: Settings) -> Iterator[Database]:
+    with MongoClient(declared["MILLRACE_MONGO_ADMIN_URI"], tz_aware=True) as client:
+        yield client[declared["MILLRACE_NAMES_DATABASE"]]
+
+
+@pytest.fixture
+def client(api: CollectionProcess, database: Database) -> Iterator[httpx.Client]:
+    for collection in ("payments", "merchants", "users", "idempotencyKeys"):
+        database[collection].delete_many({})
+    with httpx.Client(base_url=api.url, headers=api.headers, timeout=30) as made:
+        merchant = {"name": "Shop", "currency": "EUR", "timeZone": "Europe/Berlin", "location": {"country": "DE"}}
+        assert made.put("/v1/merchants/m1", json=merchant).status_code == 201
+        yield made
+
+
+def test_a_payment_embeds_the_user_without_personal_data(client: httpx.Client, database: Database) -> None:
+    """I12: neither e-mail, name nor day of birth is in the payment; the document is the one that the contracts show."""
+    assert client.put("/v1/users/user%201@x", json=USER).status_code == 201
+    answer = client.post("/v1/payments", json=PAYMENT)
+    assert answer.status_code == 201
+    identifier = answer.json()["id"]
+    assert len(identifier) == 22
+    stored = database.payments.find_one({"_id": identifier})
+    created = stored.pop("createdAt")
+    assert stored.pop("updatedAt") == created
+    assert stored == {
+        "_id": identifier,
+        "merchantId": "m1",
+        "user": {
+            "id": "user 1@x",
+            "key": customer_key(SECRET, "user 1@x"),
+            "birthYear": 1990,
+            "gender": "female",
+            "country": "DE",
+            "grade": "gold",
+            "device": {"type": "mobile", "os": "ios"},
+        },
+        "amount": 1250,
+        "currency": "EUR",
+        "method": "card",
+        "points": {"used": 0, "earned": 12},
+        "status": "succeeded",
+        "paidAt": datetime(2026, 3, 1, 9, 30, 0, 500_000, tzinfo=UTC),
+        "refunds": [],
+        "schemaVersion": 1,
+    }
+    assert client.get(answer.headers["location"]).json()["user"]["key"] == customer_key(SECRET, "user 1@x")
+    assert "user 1@x" not in client.get(answer.headers["location"]).text
+
+
+def test_a_user_is_kept_under_the_customer_key_with_everything(client: httpx.Client, database: Database) -> None:
+    key = client.put("/v1/users/user%201@x", json=USER).json()["key"]
+    stored = database.users.find_one({"_id": key})
+    assert (stored["userId"], stored["email"], stored["name"]) == ("user 1@x", "ada@example.org", "Ada")
+    assert stored["dateOfBirth"] == datetime(1990, 5, 6, tzinfo=UTC)
+    shown = client.get("/v1/users/user%201@x").json()
+    assert shown["grade"] == "gold"
+    assert {"userId", "email", "name", "dateOfBirth"} & set(shown) == set()
+
+
+def test_refunds_and_status_over_http(client: httpx.Client, database: Database) -> None:
+    identifier = client.post("/v1/payments", json={**PAYMENT, "status": "pending"}).json()["id"]
+    refund = {"id": "r1", "amount": 1000, "refundedAt": "2026-03-02T08:00:00Z"}
+    assert client.post(f"/v1/payments/{identifier}/refunds", json=refund).status_code == 409
+    assert client.patch(f"/v1/payments/{identifier}", json={"status": "succeeded"}).status_code == 200
+    assert [client.post(f"/v1/payments/{identifier}/refunds", json=refund).status_code for _ in range(2)] == [201, 200]
+    too_much = client.post(f"/v1/payments/{identifier}/refunds", json={**refund, "id": "r2", "amount": 251})
+    assert too_much.status_code == 422
+    assert too_much.json()["errors"] == [{"field": "amount", "value": 251, "message": "more than the 250 that are left of the payment"}]
+    assert client.patch(f"/v1/payments/{identifier}", json={"status": "canceled"}).status_code == 409
+    assert [refund["amount"] for refund in database.payments.find_one({"_id": identifier})["refunds"]] == [1000]
+
+
+def test_an_idempotency_key_sent_at_once_and_again_writes_one_payment(client: httpx.Client, database: Database) -> None:
+    headers = {"Idempotency-Key": "order-17"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/payments", json=PAYMENT, headers=headers), range(8)))
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 409)
+    again = client.post("/v1/payments", json=PAYMENT, headers=headers)
+    assert {answer.content for answer in answers if answer.status_code == 201} == {again.content}
+    assert database.payments.count_documents({}) == 1
+    assert client.post("/v1/payments", json={**PAYMENT, "amount": 1}, headers=headers).status_code == 409
+
+
+def test_a_bulk_body_answers_line_by_line(client: httpx.Client, database: Database) -> None:
+    payment = {"op": "payment", "id": "b1", **PAYMENT}
+    lines = [
+        payment,
+        {"op": "refund", "paymentId": "b1", "id": "r1", "amount": 500, "refundedAt": 1_772_500_000_000},
+        {"op": "refund", "paymentId": "b1", "id": "r2", "amount": 751, "refundedAt": 1_772_500_000_000},
+        payment,
+        {**payment, "id": "b2", "merchantId": "nobody"},
+        {**payment, "id": "b3", "status": "pending"},
+        {"op": "status", "paymentId": "b3", "status": "failed"},
+        {"op": "refund", "paymentId": "b9", "id": "r1", "amount": 1, "refundedAt": 1_772_500_000_000},
+    ]
+    body = "".join(json.dumps(line) + "\n" for line in lines)
+    answers = [[json.loads(line) for line in client.post("/v1/payments/bulk", content=body).text.splitlines()] for _ in range(2)]
+    assert [row["status"] for row in answers[0]] == [201, 201, 422, 200, 422, 201, 201, 404]
+    assert [row["status"] for row in answers[1]] == [200, 200, 422, 200, 422, 200, 200, 404]
+    assert answers[0][4]["error"]["errors"][0]["field"] == "merchantId"
+    assert database.payments.count_documents({}) == 2
+    assert database.payments.find_one({"_id": "b3"})["status"] == "failed"
+
+
+def test_an_interrupted_bulk_body_with_an_idempotency_key_can_be_sent_again(client: httpx.Client, database: Database) -> None:
+    body = "".join(json.dumps({"op": "payment", **PAYMENT, "amount": amount}) + "\n" for amount in (1, 2, 3))
+    headers = {"Idempotency-Key": "file-1"}
+    first, second = (client.post("/v1/payments/bulk", content=body, headers=headers) for _ in range(2))
+    ids = [[json.loads(line)["id"] for line in answer.text.splitlines()] for answer in (first, second)]
+    assert ids[0] == ids[1]
+    assert database.payments.count_documents({}) == 3
+
+
+def test_keys_are_scoped_revoked_and_hashed(api: CollectionProcess, client: httpx.Client, database: Database) -> None:
+    key = api.make_key("users:write")
+    headers = {"Authorization": f"Bearer {key}"}
+    assert client.post("/v1/payments", json=PAYMENT, headers=headers).status_code == 403
+    assert client.put("/v1/users/u2", json={}, headers=headers).status_code == 201
+    stored = json.dumps(list(database.apiKeys.find()), default=str)
+    assert key.split(".")[1] not in stored
+    identifier = key.removeprefix("mr-").split(".")[0]
+    assert identifier in api.command("keys", "list").stdout
+    assert api.command("keys", "revoke", identifier).returncode == 0
+    assert api.command("keys", "revoke", identifier).returncode == 1
+    assert json.loads(api.command("keys", "list", "--json").stdout)[-1]["revokedAt"] is not None
+
+
+def test_operators_see_health_readiness_and_metrics(client: httpx.Client, api: CollectionProcess) -> None:
+    client.post("/v1/payments", json=PAYMENT, headers={"X-Request-Id": "trace-me"})
+    assert client.get("/health").json() == {"status": "alive"}
+    assert client.get("/ready").json() == {"ready": True, "mongo": "majority"}
+    assert 'millrace_collection_commands_total{kind="payment",status="201"} 1.0' in client.get("/metrics").text
+    entries = [json.loads(line) for line in api.log_path.read_text().splitlines()]
+    assert [entry["event"] for entry in entries if entry.get("request_id") == "trace-me"] == ["accepted", "answered", "request"]
+    assert "user 1@x" not in api.log_path.read_text()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_command_cleanly(api: CollectionProcess, how: signal.Signals) -> None:
+    assert api.stop(how) == 0
+    assert "Traceback" not in api.log_path.read_text()
+
+
+def test_a_port_in_use_is_one_line(api: CollectionProcess) -> None:
+    result = api.command("run", "--port", api.url.rsplit(":", 1)[1])
+    assert result.returncode == 2
+    assert "Address already in use" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,108 @@
+"""I1: what was acknowledged is in MongoDB, whoever is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import httpx
+import orjson
+from pymongo import MongoClient
+
+from tests.integration.collection.processes import CollectionProcess, OwnMongod, until
+
+MERCHANT = {"name": "Shop", "currency": "EUR", "timeZone": "Europe/Berlin"}
+
+
+def payment(identifier: str) -> dict[str, object]:
+    return {
+        "op": "payment",
+        "id": identifier,
+        "merchantId": "m1",
+        "userId": "u1",
+        "amount": 1250,
+        "currency": "EUR",
+        "method": "card",
+        "paidAt": "2026-03-01T09:30:00Z",
+    }
+
+
+def bulk(api: CollectionProcess, body: bytes) -> dict[str, int]:
+    """Post and return the status of each id."""
+    answer = httpx.post(f"{api.url}/v1/payments/bulk", content=body, headers=api.headers, timeout=120)
+    assert answer.status_code == 200
+    rows = [orjson.loads(line) for line in answer.content.splitlines()]
+    assert [row["line"] for row in rows] == list(range(1, body.count(b"\n") + 1))
+    ids = [orjson.loads(line)["id"] for line in body.splitlines()]
+    return {identifier: row["status"] for identifier, row in zip(ids, rows, strict=True)}
+
+
+def test_no_acknowledged_payment_is_lost_when_mongod_is_killed_in_a_bulk_load(own_mongod: OwnMongod, tmp_path: Path) -> None:
+    environ = {**own_mongod.environ, "MILLRACE_COLLECTION_RETRY_SECONDS": "2", "MILLRACE_COLLECTION_BULK_BATCH": "200"}
+    body = b"".join(orjson.dumps(payment(f"p{number}")) + b"\n" for number in range(60_000))
+    with CollectionProcess(environ, tmp_path) as api, MongoClient(own_mongod.environ["MILLRACE_MONGO_ADMIN_URI"]) as admin:
+        httpx.put(f"{api.url}/v1/merchants/m1", json=MERCHANT, headers=api.headers).raise_for_status()
+        payments = admin["own"].payments
+        statuses: dict[str, int] = {}
+        load = threading.Thread(target=lambda: statuses.update(bulk(api, body)))
+        load.start()
+        until(lambda: payments.estimated_document_count() > 2000, "the load is under way")
+        own_mongod.kill()
+        load.join()
+        acknowledged = {identifier for identifier, status in statuses.items() if status in (200, 201)}
+        refused = {identifier for identifier, status in statuses.items() if status == 503}
+        assert len(acknowledged) + len(refused) == 60_000
+        assert len(acknowledged) >= 1000
+        assert refused, "mongod was killed after the load had ended"
+        own_mongod.start()
+        until(lambda: httpx.get(f"{api.url}/ready").status_code == 200, "ready again")
+        stored = {row["_id"] for row in payments.find({}, {"_id": 1})}
+        assert acknowledged - stored == set()
+        again = bulk(api, body)
+        assert set(again.values()) <= {200, 201}
+        assert {again[identifier] for identifier in acknowledged} == {200}
+        assert payments.count_documents({}) == 60_000
+
+
+def test_a_request_rides_over_a_restart_of_mongod(own_mongod: OwnMongod, tmp_path: Path) -> None:
+    environ = {**own_mongod.environ, "MILLRACE_COLLECTION_RETRY_SECONDS": "30", "MILLRACE_COLLECTION_KEY_CACHE_SECONDS": "600"}
+    with CollectionProcess(environ, tmp_path) as api:
+        httpx.put(f"{api.url}/v1/merchants/m1", json=MERCHANT, headers=api.headers).raise_for_status()
+        own_mongod.kill()
+        single = {name: value for name, value in payment("p1").items() if name != "op"}
+        answers: list[httpx.Response] = []
+        post = threading.Thread(
+            target=lambda: answers.append(httpx.post(f"{api.url}/v1/payments", json=single, headers=api.headers, timeout=60))
+        )
+        post.start()
+        own_mongod.start()
+        post.join()
+        assert [answer.status_code for answer in answers] == [201]
+        with MongoClient(own_mongod.environ["MILLRACE_MONGO_ADMIN_URI"]) as admin:
+            assert admin["own"].payments.count_documents({"_id": "p1"}) == 1
+
+
+def test_without_mongod_a_request_is_answered_503_with_retry_after(own_mongod: OwnMongod, tmp_path: Path) -> None:
+    environ = {**own_mongod.environ, "MILLRACE_COLLECTION_RETRY_SECONDS": "1", "MILLRACE_COLLECTION_REQUEST_LOG": str(tmp_path / "wal")}
+    with CollectionProcess(environ, tmp_path) as api:
+        httpx.put(f"{api.url}/v1/merchants/m1", json=MERCHANT, headers=api.headers).raise_for_status()
+        own_mongod.kill()
+        single = {name: value for name, value in payment("p1").items() if name != "op"}
+        answer = httpx.post(f"{api.url}/v1/payments", json=single, headers={**api.headers, "X-Request-Id": "lost-1"}, timeout=30)
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert int(answer.headers["retry-after"]) >= 1
+        assert httpx.get(f"{api.url}/ready").status_code == 503
+        assert httpx.get(f"{api.url}/health").status_code == 200
+        entries = [json.loads(line) for line in (tmp_path / "wal").read_text().splitlines()]
+        assert [(entry["event"], entry["request_id"], entry["commands"][0]["id"]) for entry in entries] == [("accepted", "lost-1", "p1")]
+        assert "u1" not in json.dumps(entries)
+
+
+def test_a_killed_command_leaves_no_worker_behind(declared: dict[str, str], tmp_path: Path) -> None:
+    with CollectionProcess(declared, tmp_path, "--workers", "2") as api:
+        workers = api.workers()
+        assert len(workers) >= 2
+        api.kill()
+        until(lambda: not [worker for worker in workers if worker.is_running()], "the workers are gone")
