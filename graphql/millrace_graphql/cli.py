@@ -1,0 +1,79 @@
+"""``millrace api``: serve the GraphQL and REST API."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+import click
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+
+from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings, RuntimeSettings
+from millrace_graphql.settings import ApiSettings
+from millrace_runtime import logs
+
+DEFAULT_PORT = 8000
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Where to listen; MILLRACE_RUNTIME_HOST, 127.0.0.1 by default.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.pass_obj
+def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) -> None:
+    """Serve the GraphQL and REST API until SIGTERM or Ctrl-C.
+
+    GraphQL at /graphql, GraphiQL at /graphiql, REST under /v1 with /docs and /openapi.json, and /health, /ready, /metrics.
+    Cassandra may come later: until then /ready answers 503.
+
+    \b
+    Example:
+      millrace api --port 8000 --workers 2
+    """
+    runtime = RuntimeSettings.load(settings)
+    # Every group is looked at here, so that a bad setting is one line now and not a worker that dies again and again.
+    ApiSettings.checked(settings)
+    for group in (NamesSettings, CassandraSettings, RedisSettings):
+        group.load(settings)
+    address = host or runtime.host
+    port = _free(address, port)
+    # Granian's workers are new processes: the merged settings reach them through the environment.
+    os.environ.update({name: value for name, value in settings.items() if name.startswith("MILLRACE_")})
+    logs.configure(runtime, "graphql")
+    import structlog
+
+    structlog.get_logger().info("serving", url=f"http://{address}:{port}", workers=workers)
+    Granian(
+        "millrace_graphql.server:target",
+        factory=True,
+        address=address,
+        port=port,
+        workers=workers,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        respawn_failed_workers=True,
+        respawn_interval=2.0,
+        workers_kill_timeout=15,
+        backpressure=1024,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
+def _free(address: str, port: int) -> int:
+    """The port, or a free one for 0. A replaced process may hold the port for a moment: wait three seconds before giving up."""
+    deadline = time.monotonic() + 3
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+                return int(probe.getsockname()[1])
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    fix = "choose another --port, 0 for a free one"
+                    raise click.ClickException(f"--port {port}: can not listen on {address} ({error.strerror}); {fix}") from None
+        time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""GraphiQL, served from our own files under a strict content security policy."""

@@ -1,0 +1,73 @@
+"""Documents: parsed, limited and validated once, then taken from a bounded cache by their text's hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from graphql import (
+    DocumentNode,
+    ExecutableDefinitionsRule,
+    GraphQLError,
+    GraphQLSchema,
+    MaxIntrospectionDepthRule,
+    NoSchemaIntrospectionCustomRule,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from millrace_graphql.errors import ApiError, LimitExceededError
+from millrace_graphql.http import limits
+from millrace_graphql.observability import DOCUMENTS
+from millrace_graphql.settings import ApiSettings
+
+MAX_ERRORS = 10
+_RULES = [*specified_rules, *({MaxIntrospectionDepthRule, ExecutableDefinitionsRule} - set(specified_rules))]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed document, or why it is refused."""
+
+    node: DocumentNode | None
+    errors: tuple[GraphQLError | ApiError, ...] = ()
+
+
+class Documents:
+    """Turns text into documents. Nothing here depends on the caller, so that one cache serves all (I9)."""
+
+    def __init__(self, schema: GraphQLSchema, settings: ApiSettings) -> None:
+        self._schema = schema
+        self._settings = settings
+        self._rules = _RULES if settings.introspection else [*_RULES, NoSchemaIntrospectionCustomRule]
+        self._known: OrderedDict[bytes, Document] = OrderedDict()
+
+    def get(self, text: str) -> Document:
+        """The document of a text."""
+        key = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+        known = self._known.get(key)
+        if known is not None:
+            DOCUMENTS.labels("cached").inc()
+            self._known.move_to_end(key)
+            return known
+        DOCUMENTS.labels("validated").inc()
+        document = self._check(text)
+        self._known[key] = document
+        while len(self._known) > self._settings.document_cache:
+            self._known.popitem(last=False)
+        return document
+
+    def _check(self, text: str) -> Document:
+        try:
+            node = parse(text, max_tokens=self._settings.max_tokens)
+            limits.check(node, self._settings)
+            errors = validate(self._schema, node, self._rules, max_errors=MAX_ERRORS)
+        except (GraphQLError, LimitExceededError) as error:
+            return Document(None, (error,))
+        except RecursionError:
+            return Document(
+                None, (LimitExceededError("nesting", "too deep to read", self._settings.max_depth, "ask for less in one request"),)
+            )
+        return Document(node, tuple(errors))

@@ -1,0 +1,167 @@
+"""Who is asking: access tokens by JWKS, and which merchants' rows they open (I9)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import urllib.request
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+import orjson
+
+from millrace_contracts.identity import ALGORITHMS, Role
+from millrace_graphql.errors import ForbiddenError, UnauthenticatedError
+
+CACHED_TOKENS = 10_000
+CACHED_SECONDS = 300.0
+"""A verified token is looked at again after this time at the latest, so that a withdrawn key does not open for long."""
+REFRESH_SECONDS = 10.0
+"""The JWKS is fetched at most this often, however many unknown keys are shown."""
+ROLES: tuple[Role, ...] = ("merchant", "operator", "service")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A caller. ``merchants`` are the only ones a merchant sees; operators and services see all."""
+
+    subject: str
+    role: Role
+    merchants: frozenset[str]
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every merchant's rows are open to the caller."""
+        return self.role != "merchant"
+
+    def sees(self, merchant_id: str) -> bool:
+        """Whether a merchant's rows are open to the caller."""
+        return self.sees_all or merchant_id in self.merchants
+
+    def require(self, merchant_id: str) -> None:
+        """Refuse another merchant's rows; the same answer whether it exists or not (I9).
+
+        Raises:
+            ForbiddenError: the caller does not hold this merchant.
+        """
+        if not self.sees(merchant_id):
+            raise ForbiddenError(f"merchantId: your token does not open merchant {merchant_id!r:.60}", argument="merchantId")
+
+
+class KeySet:
+    """The public keys behind a path or URL, read again when a token names a key that is not known yet (rotation)."""
+
+    def __init__(self, source: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._tried = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def find(self, kid: str) -> jwt.PyJWK | None:
+        """The key of an id, or None."""
+        if kid not in self._keys:
+            async with self._lock:
+                if kid not in self._keys and self._clock() - self._tried >= REFRESH_SECONDS:
+                    self._tried = self._clock()
+                    await self._refresh()
+        return self._keys.get(kid)
+
+    async def _refresh(self) -> None:
+        try:
+            document = orjson.loads(await asyncio.to_thread(self._read))
+            keys = [jwt.PyJWK.from_dict(entry) for entry in document["keys"]]
+        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError):
+            self._tried = self._clock() - REFRESH_SECONDS + 1  # an absent file may be there a second later
+            return
+        self._keys = {key.key_id: key for key in keys if key.key_id}
+
+    def _read(self) -> bytes:
+        if self._source.startswith(("https://", "http://")):
+            with urllib.request.urlopen(self._source, timeout=5) as answer:  # noqa: S310 - the scheme is checked above
+                return bytes(answer.read(1_000_000))
+        return Path(self._source).read_bytes()
+
+
+class Authenticator:
+    """Turns an Authorization header into an identity; a verified token is remembered until it expires."""
+
+    def __init__(
+        self,
+        keys: KeySet,
+        *,
+        issuer: str,
+        audience: str,
+        leeway: int = 30,
+        clock: Callable[[], float] = time.time,
+        capacity: int = CACHED_TOKENS,
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._leeway = leeway
+        self._clock = clock
+        self._capacity = capacity
+        self._verified: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
+
+    async def identify(self, header: str) -> Identity | None:
+        """The identity behind an Authorization header; None where there is none.
+
+        Raises:
+            UnauthenticatedError: the header or its token does not hold; the message says why.
+        """
+        if not header:
+            return None
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise UnauthenticatedError("Authorization: write it as 'Bearer <access token>'")
+        token = token.strip()
+        # The digest stands for the token, so that the process keeps no usable secret.
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._verified.get(digest)
+        if known and self._clock() < known[1]:
+            self._verified.move_to_end(digest)
+            return known[0]
+        identity, expires = await self._verify(token)
+        self._verified[digest] = (identity, min(expires + self._leeway, self._clock() + CACHED_SECONDS))
+        while len(self._verified) > self._capacity:
+            self._verified.popitem(last=False)
+        return identity
+
+    async def _verify(self, token: str) -> tuple[Identity, float]:
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm = header.get("alg")
+            # The allow-list comes before any key is looked up: `none` and symmetric algorithms end here.
+            if algorithm not in ALGORITHMS:
+                raise UnauthenticatedError(f"token: the signature algorithm {algorithm!r:.20} is not one of {', '.join(ALGORITHMS)}")
+            key = await self._keys.find(str(header.get("kid", "")))
+            if key is None:
+                raise UnauthenticatedError(f"token: no published key has the id {header.get('kid')!r:.60}")
+            claims = jwt.decode(
+                token,
+                key,
+                # One key, one algorithm: a key is never used for another than its own.
+                algorithms=[algorithm] if key.algorithm_name == algorithm else [],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=self._leeway,
+                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+            )
+        except jwt.PyJWTError as error:
+            raise UnauthenticatedError(f"token: {error}; ask for a new one") from None
+        return _identity(claims), float(claims["exp"])
+
+
+def _identity(claims: dict[str, Any]) -> Identity:
+    role, merchants = claims.get("role"), claims.get("merchants", [])
+    if role not in ROLES:
+        raise UnauthenticatedError(f"token: the role {role!r:.20} is not one of {', '.join(ROLES)}")
+    if not isinstance(merchants, list) or not all(isinstance(merchant, str) for merchant in merchants):
+        raise UnauthenticatedError("token: the claim merchants is not a list of merchant ids")
+    return Identity(claims["sub"], role, frozenset(merchants))

@@ -1,0 +1,174 @@
+"""Cassandra for asyncio: connecting in the background, prepared statements, and reads bridged from the driver's callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, RequestExecutionException
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.policies import ConstantSpeculativeExecutionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
+from cassandra.query import PreparedStatement, tuple_factory
+
+from millrace_contracts.settings import CassandraSettings
+from millrace_graphql.errors import UnavailableError
+
+log = structlog.get_logger()
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+PAGE_ROWS = 5_000
+SPECULATIVE_DELAY_SECONDS = 0.5
+"""A read is idempotent: after this time another replica is asked too."""
+Columns = dict[str, Sequence[Any]]
+"""The rows of an answer as columns of equal length, by name; a null is None."""
+
+
+class Cassandra:
+    """One session a process. Reads raise ``UnavailableError`` until it is connected; connecting goes on in the background."""
+
+    def __init__(self, settings: CassandraSettings, keyspace: str, concurrency: int, timeout_seconds: float) -> None:
+        self._settings = settings
+        self.keyspace = keyspace
+        self._timeout = timeout_seconds
+        self._slots = asyncio.Semaphore(concurrency)
+        self._prepared: dict[str, PreparedStatement] = {}
+        self._preparing = asyncio.Lock()
+        self._cluster: Cluster | None = None
+        self._session: Session | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self.problem = "connecting"
+
+    @property
+    def ready(self) -> bool:
+        """Whether reads can be tried."""
+        return self._session is not None
+
+    async def state(self) -> str:
+        """``ready``, or why not; asks the server."""
+        if self._session is None:
+            return self.problem
+        try:
+            await self.read("SELECT key FROM system.local WHERE key = ?", ["local"])
+        except UnavailableError as error:
+            return error.message
+        return "ready"
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._connecting = asyncio.create_task(self._connect(), name="cassandra-connect")
+
+    async def stop(self) -> None:
+        """Close the session and its connections."""
+        if self._connecting:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._connecting
+        if self._cluster:
+            await asyncio.to_thread(self._cluster.shutdown)
+
+    async def _connect(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self._cluster, self._session = await asyncio.to_thread(self._open)
+            except (DriverException, NoHostAvailable, OSError) as error:
+                self.problem = f"{type(error).__name__}: {error}"[:300]
+                log.warning("cassandra.away", problem=self.problem, retry_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            self.problem = ""
+            log.info("cassandra.connected", keyspace=self.keyspace)
+            return
+
+    def _open(self) -> tuple[Cluster, Session]:
+        profile = ExecutionProfile(
+            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=self._settings.local_dc)),
+            # The writers write LOCAL_QUORUM: only this way a read after a notice is sure to see what the notice tells of.
+            consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+            speculative_execution_policy=ConstantSpeculativeExecutionPolicy(SPECULATIVE_DELAY_SECONDS, 1),
+            row_factory=tuple_factory,
+            request_timeout=self._timeout,
+        )
+        auth = None
+        if self._settings.username:
+            from cassandra.auth import PlainTextAuthProvider
+
+            auth = PlainTextAuthProvider(self._settings.username, self._settings.password)
+        cluster = Cluster(
+            self._settings.contact_points(),
+            port=self._settings.port,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            auth_provider=auth,
+            protocol_version=5,
+            connect_timeout=5,
+        )
+        try:
+            session = cluster.connect()
+        except BaseException:
+            cluster.shutdown()
+            raise
+        session.default_fetch_size = PAGE_ROWS
+        return cluster, session
+
+    async def read(self, statement: str, arguments: Sequence[Any]) -> Columns:
+        """The rows of an idempotent SELECT, all pages, as columns; ``{ks}`` in the statement stands for the keyspace.
+
+        Raises:
+            UnavailableError: Cassandra is away, slow, or has no such table yet.
+        """
+        if self._session is None:
+            raise UnavailableError("the report store is not connected yet; try again in some seconds")
+        async with self._slots:
+            try:
+                prepared = await self._prepare(statement)
+                return await self._execute(self._session, prepared, arguments)
+            except (RequestExecutionException, NoHostAvailable, OperationTimedOut, DriverException) as error:
+                log.warning("cassandra.read_failed", problem=str(error)[:300])
+                raise UnavailableError("the report store does not answer; try again in some seconds") from error
+
+    async def _prepare(self, statement: str) -> PreparedStatement:
+        found = self._prepared.get(statement)
+        if found is None:
+            async with self._preparing:
+                found = self._prepared.get(statement)
+                if found is None:
+                    assert self._session is not None
+                    found = await asyncio.to_thread(_prepared, self._session, statement.replace("{ks}", self.keyspace))
+                    self._prepared[statement] = found
+        return found
+
+    async def _execute(self, session: Session, prepared: PreparedStatement, arguments: Sequence[Any]) -> Columns:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
+        rows: list[tuple[Any, ...]] = []
+
+        def settle(action: Callable[[Any], None], value: Any) -> None:
+            if not answer.done():  # the caller may have gone
+                action(value)
+
+        def tell(action: Callable[[Any], None], value: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the process is stopping
+                loop.call_soon_threadsafe(settle, action, value)
+
+        request = session.execute_async(prepared, arguments)
+
+        def page(more: list[tuple[Any, ...]]) -> None:
+            rows.extend(more)
+            if request.has_more_pages:
+                request.start_fetching_next_page()
+            else:
+                tell(answer.set_result, rows)
+
+        request.add_callbacks(page, lambda error: tell(answer.set_exception, error))
+        found = await answer
+        names = [name for _, _, name, _ in prepared.result_metadata]
+        return dict(zip(names, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(names, ())
+
+
+def _prepared(session: Session, statement: str) -> PreparedStatement:
+    prepared = session.prepare(statement)
+    prepared.is_idempotent = True
+    return prepared

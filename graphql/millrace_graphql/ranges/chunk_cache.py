@@ -1,0 +1,164 @@
+"""Raw reports of a merchant and UTC day in Redis, coherent by the protocol of millrace_contracts.notices.
+
+A chunk is a hash at ``chunk_key`` with one field a column group; each field is ``<tag>\\n<bytes>``, where the tag is
+``<version of the day>:<epoch>`` as read BEFORE Cassandra was. A field counts only while its tag equals what Redis says now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from millrace_contracts.notices import CACHE_TTL_SECONDS, changed_key, chunk_key, epoch_key
+from millrace_graphql.observability import CHUNKS, REDIS_FAILURES
+from millrace_graphql.ranges.columns import Group, Rows, Table, decode, encode, joined
+from millrace_graphql.ranges.plan import DAY_MS, day_start_ms
+
+log = structlog.get_logger()
+PAUSE_AFTER_FAILURE_SECONDS = 1.0
+Load = Callable[[int, int, frozenset[Group]], Coroutine[Any, Any, Rows]]
+"""Reads [start ms, end ms) of one month from Cassandra."""
+Piece = tuple[str, Group]
+
+
+class ChunkCache:
+    """In front of one report store. Redis away: every read goes to Cassandra, and the metric says so."""
+
+    def __init__(self, redis: Redis, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._clock = clock
+        self._away_until = float("-inf")
+        self._flights: dict[tuple[str, str, Group, str], asyncio.Task[Rows]] = {}
+        self._writes: set[asyncio.Task[None]] = set()
+
+    async def read(self, merchant_id: str, days: list[str], groups: frozenset[Group], load: Load) -> Rows:
+        """The reports of consecutive UTC days, all currencies, from Redis where a chunk is good and else by ``load``.
+
+        Raises:
+            UnavailableError: from ``load``.
+        """
+        try:
+            tags, found = await self._look_up(merchant_id, days, groups)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+            tags, found = {}, {}
+        pieces = [(day, group) for day in days for group in sorted(groups)]
+        CHUNKS.labels("hit").inc(len(found))
+        CHUNKS.labels("miss").inc(len(pieces) - len(found))
+        absent = [piece for piece in pieces if piece not in found]
+        found.update(await self._fill(merchant_id, absent, tags, load))
+        return {group: joined(group, [found[day, group] for day in days]) for group in groups}
+
+    async def _look_up(self, merchant_id: str, days: list[str], groups: Iterable[Group]) -> tuple[dict[str, str], dict[Piece, Table]]:
+        if self._clock() < self._away_until:
+            return {}, {}
+        names = sorted(groups)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.get(epoch_key(self._prefix))
+        pipe.hmget(changed_key(self._prefix, merchant_id), days)
+        for day in days:
+            pipe.hmget(chunk_key(self._prefix, merchant_id, day), [name.value for name in names])
+        epoch, versions, *chunks = await pipe.execute()
+        if None in versions:
+            versions = await self._mark(merchant_id, days)
+        tags = {day: f"{version.decode()}:{(epoch or b'').decode()}" for day, version in zip(days, versions, strict=True)}
+        found: dict[Piece, Table] = {}
+        for day, fields in zip(days, chunks, strict=True):
+            for group, field in zip(names, fields, strict=True):
+                tag, _, data = (field or b"").partition(b"\n")
+                if field and tag.decode() == tags[day]:
+                    found[day, group] = decode(group, data)
+        return tags, found
+
+    async def _mark(self, merchant_id: str, days: list[str]) -> list[bytes]:
+        """Give days without a version a mark of their own.
+
+        If "no version" were a tag, a day whose version Redis evicted would make chunks from before its last notice good again.
+        """
+        key, mark = changed_key(self._prefix, merchant_id), f"r{secrets.token_hex(8)}"
+        pipe = self._redis.pipeline(transaction=False)
+        for day in days:
+            pipe.hsetnx(key, day, mark)
+        pipe.expire(key, CACHE_TTL_SECONDS, nx=True)
+        pipe.hmget(key, days)
+        result: list[bytes] = (await pipe.execute())[-1]
+        return result
+
+    async def _fill(self, merchant_id: str, absent: list[Piece], tags: dict[str, str], load: Load) -> dict[Piece, Table]:
+        """Read what is absent, one flight a piece and tag: whoever saw a newer version never joins an older read."""
+        flights: dict[Piece, asyncio.Task[Rows]] = {}
+        fresh: dict[str, set[Group]] = {}
+        for day, group in absent:
+            flight = self._flights.get((merchant_id, day, group, tags[day])) if day in tags else None
+            if flight is not None:
+                flights[day, group] = flight
+            else:
+                fresh.setdefault(day, set()).add(group)
+        for run, groups in _runs(fresh):
+            flight = asyncio.create_task(load(day_start_ms(run[0]), day_start_ms(run[-1]) + DAY_MS, groups))
+            self._launch(merchant_id, run, groups, tags, flight)
+            flights.update({(day, group): flight for day in run for group in groups})
+        result: dict[Piece, Table] = {}
+        for (day, group), flight in flights.items():
+            rows = await asyncio.shield(flight)  # others may wait for it
+            result[day, group] = rows[group].between(day_start_ms(day), day_start_ms(day) + DAY_MS)
+        return result
+
+    def _launch(self, merchant_id: str, run: list[str], groups: frozenset[Group], tags: dict[str, str], flight: asyncio.Task[Rows]) -> None:
+        keys = [(merchant_id, day, group, tags[day]) for day in run for group in groups if day in tags]
+        self._flights.update(dict.fromkeys(keys, flight))
+
+        def landed(done: asyncio.Task[Rows]) -> None:
+            for key in keys:
+                self._flights.pop(key, None)
+            if not done.cancelled() and done.exception() is None and keys:
+                write = asyncio.create_task(self._store(merchant_id, run, tags, done.result()))
+                self._writes.add(write)
+                write.add_done_callback(self._writes.discard)
+
+        flight.add_done_callback(landed)
+
+    async def _store(self, merchant_id: str, run: list[str], tags: dict[str, str], rows: Rows) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        for day in run:
+            key, start = chunk_key(self._prefix, merchant_id, day), day_start_ms(day)
+            fields: dict[Any, Any] = {
+                group.value: tags[day].encode() + b"\n" + encode(group, data.between(start, start + DAY_MS)) for group, data in rows.items()
+            }
+            pipe.hset(key, mapping=fields)
+            pipe.expire(key, CACHE_TTL_SECONDS)
+        try:
+            await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+
+    async def settle(self) -> None:
+        """Wait for the writes under way."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
+
+    def _failed(self, error: Exception) -> None:
+        REDIS_FAILURES.inc()
+        self._away_until = self._clock() + PAUSE_AFTER_FAILURE_SECONDS
+        log.warning("redis.away", problem=str(error)[:200])
+
+
+def _runs(fresh: dict[str, set[Group]]) -> list[tuple[list[str], frozenset[Group]]]:
+    """Days that are read together: consecutive, of one month, lacking the same groups."""
+    runs: list[tuple[list[str], frozenset[Group]]] = []
+    for day in sorted(fresh):
+        groups = frozenset(fresh[day])
+        if runs:
+            last, wanted = runs[-1]
+            if wanted == groups and last[-1][:7] == day[:7] and day_start_ms(last[-1]) + DAY_MS == day_start_ms(day):
+                last.append(day)
+                continue
+        runs.append(([day], groups))
+    return runs

@@ -1,0 +1,121 @@
+"""What is known beside the reports: merchants, and how far the analysis has come. Both are small and kept for a second or two."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from millrace_contracts.reports import MERCHANTS_TABLE, PROGRESS_PAYMENTS, PROGRESS_TABLE
+from millrace_graphql.ranges.cassandra import Cassandra, Columns
+
+FRESHNESS_SECONDS = 1.0
+MERCHANT_SECONDS = 5.0
+REMEMBERED = 10_000
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """Values by key for some seconds, one load a key at a time, least recently used out first."""
+
+    def __init__(self, seconds: float, capacity: int = REMEMBERED, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._capacity = capacity
+        self._clock = clock
+        self._entries: OrderedDict[str, tuple[float, asyncio.Task[T]]] = OrderedDict()
+
+    async def get(self, key: str, load: Callable[[], Awaitable[T]]) -> T:
+        """The value of a key, loaded where it is absent or old. A failed load is not remembered."""
+        found = self._entries.get(key)
+        if found is None or self._clock() >= found[0] or _failed(found[1]):
+
+            async def run() -> T:
+                return await load()
+
+            found = (self._clock() + self._seconds, asyncio.create_task(run()))
+            self._entries[key] = found
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        # A caller that goes away must not cancel the load that others wait for.
+        return await asyncio.shield(found[1])
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+@dataclass(frozen=True)
+class Merchant:
+    """A merchant as the dimension table holds it; a field that is not known is None."""
+
+    id: str
+    name: str | None = None
+    grade: str | None = None
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    business_type: str | None = None
+    time_zone: str | None = None
+    currency: str | None = None
+    status: str | None = None
+
+
+_MERCHANT = "merchant_id, name, grade, country, region, city, business_type, time_zone, currency, status"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the analysis has come (I13). ``complete_through_ms``: all changes up to then are in the reports; None before the first."""
+
+    as_of_ms: int
+    complete_through_ms: int | None
+
+
+class Directory:
+    """Merchants and progress, from Cassandra."""
+
+    def __init__(self, cassandra: Cassandra) -> None:
+        self._cassandra = cassandra
+        self._merchants: Remembered[Merchant | None] = Remembered(MERCHANT_SECONDS)
+        self._all: Remembered[list[Merchant]] = Remembered(MERCHANT_SECONDS)
+        self._progress: Remembered[Progress] = Remembered(FRESHNESS_SECONDS)
+
+    async def merchant(self, merchant_id: str) -> Merchant | None:
+        """One merchant; None where it is not known (yet)."""
+
+        async def load() -> Merchant | None:
+            found = await self._cassandra.read(f"SELECT {_MERCHANT} FROM {{ks}}.{MERCHANTS_TABLE} WHERE merchant_id = ?", [merchant_id])  # noqa: S608
+            return next(iter(_merchants(found)), None)
+
+        return await self._merchants.get(merchant_id, load)
+
+    async def all_merchants(self) -> list[Merchant]:
+        """Every merchant, by id."""
+
+        async def load() -> list[Merchant]:
+            found = await self._cassandra.read(f"SELECT {_MERCHANT} FROM {{ks}}.{MERCHANTS_TABLE}", [])  # noqa: S608
+            return sorted(_merchants(found), key=lambda merchant: merchant.id)
+
+        return await self._all.get("", load)
+
+    async def progress(self) -> Progress:
+        """How far the payments stream's analysis has come; read it BEFORE the reports that it is to speak for (I13)."""
+
+        async def load() -> Progress:
+            as_of = time.time_ns() // 1_000_000
+            found = await self._cassandra.read(
+                f"SELECT to_unix_timestamp(complete_through) AS through FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?",  # noqa: S608
+                [PROGRESS_PAYMENTS],
+            )
+            return Progress(as_of, next(iter(found["through"]), None))
+
+        return await self._progress.get("", load)
+
+
+def _merchants(found: Columns) -> list[Merchant]:
+    names = [name.strip() for name in _MERCHANT.split(",")]
+    return [Merchant(*row) for row in zip(*(found[name] for name in names), strict=True)]

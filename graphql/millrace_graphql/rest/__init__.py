@@ -1,0 +1,1 @@
+"""REST, OpenAPI and CSV from the same metric definitions as GraphQL."""

@@ -1,0 +1,48 @@
+"""Errors as RFC 9457 problem details, with the codes that GraphQL uses."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millrace_graphql.errors import ApiError, UnauthenticatedError
+
+log = structlog.get_logger()
+MEDIA = "application/problem+json"
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def problem(status: int, code: str, detail: str, **more: object) -> Response:
+    """A problem+json answer."""
+    title = code.replace("_", " ").capitalize()
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail, **more}
+    headers = {"Cache-Control": "private, no-store"}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="millrace"'
+    return Response(orjson.dumps(body), status, headers, media_type=MEDIA)
+
+
+def guarded(handler: Handler) -> Handler:
+    """A handler whose errors become problems; an unforeseen one is masked under a reference."""
+
+    async def guard(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ApiError as error:
+            return problem(error.status, error.code, error.message, **error.data)
+        except Exception as error:
+            reference = secrets.token_hex(8)
+            log.error("request.failed", reference=reference, exc_info=error)
+            return problem(500, "INTERNAL", f"internal error; tell us the reference {reference}", reference=reference)
+
+    return guard
+
+
+def need_token() -> UnauthenticatedError:
+    """The error for a request without a token."""
+    return UnauthenticatedError("send your access token in the header 'Authorization: Bearer <token>'")

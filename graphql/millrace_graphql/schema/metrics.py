@@ -1,0 +1,100 @@
+"""GraphQL fields made from the metric definitions: one definition, one field in each type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import graphene
+
+from millrace_contracts.metrics import METRICS, Kind, Metric, Unit
+from millrace_graphql.http.execution import Column
+from millrace_graphql.ranges.merge import Merge
+from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
+from millrace_graphql.schema.scalars import BigInt
+
+_SCALARS = {Unit.COUNT: graphene.Int, Unit.MONEY: BigInt, Unit.POINTS: BigInt, Unit.FRACTION: graphene.Float}
+_HINTS = {
+    Kind.SUM: "May be added up.",
+    Kind.UNIQUE: "Never add it up: take the total of the range.",
+    Kind.RATIO: "Never average it: take the total of the range.",
+    Kind.QUANTILE: "Never average it: take the total of the range.",
+    Kind.MIN: "The minimum of windows is the minimum of the range.",
+    Kind.MAX: "The maximum of windows is the maximum of the range.",
+}
+
+
+def may_be_null(metric: Metric) -> bool:
+    """Whether a window without facts has no value rather than 0."""
+    return metric.kind not in (Kind.SUM, Kind.UNIQUE)
+
+
+def description(metric: Metric) -> str:
+    """A metric's documentation: meaning, unit and how it combines."""
+    unit = "Minor units of the currency. " if metric.unit is Unit.MONEY else ""
+    return f"{metric.doc} {unit}{metric.kind.value}: {_HINTS[metric.kind]}"
+
+
+def column_fields() -> dict[str, graphene.Field]:
+    """A list field for each metric; the source is a ``Merge``."""
+
+    def resolver(metric: Metric) -> Callable[[Merge, Any], Column]:
+        return lambda merge, info: Column(merge.metric(metric))
+
+    fields = {}
+    for metric in METRICS:
+        item = _SCALARS[metric.unit]
+        of = graphene.List(item if may_be_null(metric) else graphene.NonNull(item))
+        fields[metric.name] = graphene.Field(
+            graphene.NonNull(of), name=metric.name, description=description(metric), resolver=resolver(metric)
+        )
+    return fields
+
+
+def value_fields(window: Callable[[Any], tuple[Merge, int]]) -> dict[str, graphene.Field]:
+    """A field for each metric of one window; ``window`` finds it (merge, index) in the source."""
+
+    def resolver(metric: Metric) -> Callable[[Any, Any], Any]:
+        def resolve(source: Any, info: Any) -> Any:
+            merge, index = window(source)
+            return merge.metric(metric)[index]
+
+        return resolve
+
+    return {
+        metric.name: graphene.Field(
+            _SCALARS[metric.unit],
+            required=not may_be_null(metric),
+            name=metric.name,
+            description=description(metric),
+            resolver=resolver(metric),
+        )
+        for metric in METRICS
+    }
+
+
+class BreakdownSlice(graphene.ObjectType):  # type: ignore[misc]
+    """The payments of one value of a breakdown; payers or payments without the value stand under `unknown`."""
+
+    value = graphene.String(required=True, description="The value, such as `card` or `25-34`.")
+    payments = graphene.Int(required=True, description="Succeeded payments.")
+    gross = graphene.Field(BigInt, required=True, description="Sum of their amounts, in minor units.")
+
+
+def breakdown_fields(window: Callable[[Any], tuple[Merge, int]]) -> dict[str, graphene.Field]:
+    """A field for each breakdown of one window."""
+
+    def resolver(column: str) -> Callable[[Any, Any], list[BreakdownSlice]]:
+        def resolve(source: Any, info: Any) -> list[BreakdownSlice]:
+            merge, index = window(source)
+            return [BreakdownSlice(value=value, payments=n, gross=gross) for value, n, gross in merge.breakdowns(column)[index]]
+
+        return resolve
+
+    of = graphene.NonNull(graphene.List(graphene.NonNull(BreakdownSlice)))
+    return {
+        name: graphene.Field(
+            of, name=name, description=f"Payments by {column[3:].replace('_', ' ')}, most gross first.", resolver=resolver(column)
+        )
+        for name, column in BREAKDOWN_FIELDS.items()
+    }

@@ -1,0 +1,17 @@
+"""The target that Granian's workers import: an application made from the environment."""
+
+from __future__ import annotations
+
+import os
+
+from starlette.applications import Starlette
+
+from millrace_contracts.settings import RuntimeSettings
+from millrace_graphql.app import create_app
+from millrace_runtime import logs
+
+
+def target() -> Starlette:
+    """The application of one worker."""
+    logs.configure(RuntimeSettings.load(os.environ), "graphql")
+    return create_app(os.environ)

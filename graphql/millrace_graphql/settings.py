@@ -1,0 +1,52 @@
+"""The API's own settings, MILLRACE_API_*; each default serves a local run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
+from millrace_contracts.settings import Settings, refuse_default_secret
+
+
+class ApiSettings(Settings, group="API"):
+    """Limits and switches of the data access tier."""
+
+    jwks: str = ""
+    """Path or URL of the JWKS; the local default is <home>/keys/jwks.json."""
+    issuer: str = LOCAL_ISSUER
+    audience: str = AUDIENCE
+    leeway_seconds: int = 30
+    introspection: bool = True
+    graphiql: bool = True
+    chunk_cache: bool = True
+    """Whether raw reports are kept in Redis; off only to measure."""
+    max_body_bytes: int = 262_144
+    max_tokens: int = 2_000
+    max_depth: int = 15
+    max_aliases: int = 30
+    max_root_fields: int = 20
+    document_cache: int = 1_000
+    """Documents whose parse and validation are kept; 0 turns the cache off."""
+    max_points: int = 5_000
+    """Windows of a dense series."""
+    max_sparse_days: int = 400
+    """Days of a sparse series."""
+    timeout_seconds: float = 20.0
+    """Time budget of one request; what is left of its work is cancelled."""
+    cassandra_reads: int = 64
+    """Reads in flight to Cassandra per worker."""
+
+    @classmethod
+    def checked(cls, environ: Mapping[str, str]) -> ApiSettings:
+        """Load, with the local default of the JWKS, and refuse the local issuer outside local use.
+
+        Raises:
+            SettingsError: names the variable and the fix.
+        """
+        settings = cls.load(environ)
+        refuse_default_secret(environ, cls.variable("issuer"), settings.issuer, LOCAL_ISSUER)
+        if settings.jwks:
+            return settings
+        home = Path(environ.get("MILLRACE_HOME", ".millrace"))
+        return settings.model_copy(update={"jwks": str(home / "keys" / "jwks.json")})
