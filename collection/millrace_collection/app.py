@@ -74,7 +74,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     logs.configure(RuntimeSettings.load(environ), "collection")
     settings = CollectionSettings.load(environ)
     store = MongoStore(MongoSettings.load(environ).collection_uri, NamesSettings.load(environ).database, settings.retry_seconds)
-    app.state.services = build(settings, store)
+    made = build(settings, store)
+    app.state.services = made
     watch = asyncio.create_task(_follow_parent(int(environ.get(PARENT_VARIABLE, os.getppid()))))
     structlog.get_logger().info("ready", url=environ.get(URL_VARIABLE, ""), pid=os.getpid())
     try:
@@ -83,6 +84,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
+        made.request_log.close()
         await store.close()
 
 

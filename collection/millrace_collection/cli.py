@@ -167,4 +167,4 @@ def _with_store(environ: Mapping[str, str], use: Callable[[MongoStore], Awaitabl
     try:
         return asyncio.run(used())
     except StoreUnavailable as error:
-        raise Unavailable(f"MongoDB does not answer ({str(error).split(', Timeout:')[0][:200]}); is the stack up?") from None
+        raise Unavailable(str(error)[:300]) from None

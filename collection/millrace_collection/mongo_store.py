@@ -39,6 +39,9 @@ from millrace_contracts import documents
 ACKNOWLEDGED = WriteConcern("majority", j=True)
 DUPLICATE_KEY = 11000
 INVALID_DOCUMENT = 121
+UNAUTHORIZED = 13
+AUTHENTICATION_FAILED = 18
+REFUSED_FIX = "run `millrace mongo-init apply`, which makes it, or mend its password"
 READY_SECONDS = 2.0
 _TRANSIENT_CODES = frozenset([50, 64, 91, 100, 112, 189, 262, 7, 6, 89, 9001, 10107, 11600, 11602, 13435, 13436])
 """Time limits, write concern failures, shutdowns, elections and network errors between members: the client may send it again."""
@@ -205,8 +208,10 @@ class MongoStore:
             with pymongo.timeout(seconds or self._seconds):
                 yield
         except (ConnectionFailure, AutoReconnect, WaitQueueTimeoutError) as error:
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(f"MongoDB does not answer: {str(error).split(', Timeout:')[0]}") from error
         except OperationFailure as error:
+            if error.code in (UNAUTHORIZED, AUTHENTICATION_FAILED):
+                raise StoreUnavailable(f"MongoDB refuses the user of MILLRACE_MONGO_COLLECTION_URI: {REFUSED_FIX}") from error
             if error.code in _TRANSIENT_CODES or error.timeout or error.has_error_label("RetryableWriteError"):
                 raise StoreUnavailable(str(error)) from error
             raise

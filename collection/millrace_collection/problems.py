@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ _TITLES = {
 }
 OPERATIONS = ("payment", "refund", "status")
 _SHOWN = 80
+_JSON_LIMIT = 1 << 53
+"""Whole numbers beyond it are shown as text: not every reader of JSON holds them."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,10 @@ class FieldError:
         if self.field.split(".")[0] in USER_SENSITIVE_FIELDS:
             return {"field": self.field, "message": self.message}
         value = self.value
+        if isinstance(value, int) and not -_JSON_LIMIT < value < _JSON_LIMIT:
+            value = str(value)
         if not isinstance(value, int | float | bool | None):
-            text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
             value = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
         return {"field": self.field, "value": value, "message": self.message}
 

@@ -22,13 +22,41 @@ from millrace_collection.payments import Answer, NewPayment
 from millrace_collection.store import Change, RefundChange
 from millrace_contracts.windows import to_ms
 
-Write = Callable[[Mapping[str, Any]], None]
+
+class LineWriter:
+    """Writes one line at a time and keeps nothing back, so that a killed process loses none; workers may share the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __call__(self, entry: Mapping[str, Any]) -> None:
+        """Write one entry."""
+        line = {**entry, "level": "info", "tier": "collection", "timestamp": datetime.now(UTC)}
+        self._file.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file, but not standard error."""
+        if self._file is not sys.stderr.buffer:
+            self._file.close()
+
+
+def writer(setting: str) -> LineWriter | None:
+    """The writer that MILLRACE_COLLECTION_REQUEST_LOG names: ``log`` (standard error), ``off`` or a file to append to."""
+    if setting == "off":
+        return None
+    return LineWriter(sys.stderr.buffer if setting == "log" else _opened(Path(setting)))
+
+
+def _opened(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab", buffering=0)
 
 
 class RequestLog:
     """Writes accepted commands and their outcome; ``write`` None turns it off."""
 
-    def __init__(self, write: Write | None, key_of: Callable[[str], str]) -> None:
+    def __init__(self, write: LineWriter | None, key_of: Callable[[str], str]) -> None:
         self._write = write
         self._key_of = key_of
 
@@ -43,6 +71,11 @@ class RequestLog:
         if self._write is not None:
             counts = Counter(str(answer.status) for answer in answers)
             self._write({"event": "answered", **_where(request_id, first_line), "answers": counts})
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._write is not None:
+            self._write.close()
 
     def _entry(self, command: NewPayment | Change) -> dict[str, Any]:
         if isinstance(command, NewPayment):
@@ -67,30 +100,6 @@ class RequestLog:
             refunded = to_ms(command.refunded_at)
             return {"op": "refund", "paymentId": command.payment_id, "id": command.id, "amount": command.amount, "refundedAt": refunded}
         return {"op": "status", "paymentId": command.payment_id, "status": command.status}
-
-
-def writer(setting: str) -> Write | None:
-    """The writer that MILLRACE_COLLECTION_REQUEST_LOG names: ``log``, ``off`` or a file to append to."""
-    if setting == "off":
-        return None
-    return _LineWriter(sys.stderr.buffer) if setting == "log" else _LineWriter(_opened(Path(setting)))
-
-
-class _LineWriter:
-    """Writes one line at a time and keeps nothing back, so that a killed process loses none; workers may share the file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def __call__(self, entry: Mapping[str, Any]) -> None:
-        line = {**entry, "level": "info", "tier": "collection", "timestamp": datetime.now(UTC)}
-        self._file.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
-        self._file.flush()
-
-
-def _opened(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("ab", buffering=0)
 
 
 def _where(request_id: str, first_line: int | None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.unit.collection.fake_store import FakeStore
 
@@ -38,6 +40,28 @@ async def test_a_request_id_is_kept_or_made(client: httpx.AsyncClient) -> None:
 )
 async def test_a_bad_body_is_a_problem(client: httpx.AsyncClient, content: bytes, status: int) -> None:
     problem(await client.post("/v1/payments", content=content, headers={"Content-Type": "application/json"}), status)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(field=st.sampled_from([*PAYMENT, "id", "userId", "points", "status", "device", "x"]), value=JSON)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+async def test_whatever_stands_in_a_field_it_is_taken_or_named(client: httpx.AsyncClient, field: str, value: object) -> None:
+    answer = await client.post("/v1/payments", json={**PAYMENT, field: value})
+    if answer.status_code == 422:
+        assert all(error["field"].split(".")[0] == field for error in answer.json()["errors"])
+    else:
+        assert answer.status_code in (201, 200, 409)
+
+
+async def test_a_number_beyond_64_bits_is_named_as_text(client: httpx.AsyncClient) -> None:
+    body = problem(await client.post("/v1/payments", json={**PAYMENT, "amount": 10**30}), 422)
+    assert body["errors"][0]["value"] == "1" + "0" * 30
 
 
 async def test_another_media_type_is_415(client: httpx.AsyncClient) -> None:

@@ -15,9 +15,8 @@ from millrace_collection.request_log import RequestLog, writer
 from millrace_collection.store import RefundChange, StatusChange
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-BODY = PaymentBody(
-    merchantId="m1", userId="raw-user", amount=5, currency="EUR", method="card", paidAt=NOW, device={"type": "pos", "os": "x"}
-)
+FIELDS = {"merchantId": "m1", "userId": "raw-user", "amount": 5, "currency": "EUR", "method": "card", "paidAt": 1_772_357_400_000}
+BODY = PaymentBody.model_validate({**FIELDS, "device": {"type": "pos", "os": "x"}})
 
 
 def logged(path: Path) -> list[dict[str, object]]:
@@ -25,6 +24,7 @@ def logged(path: Path) -> list[dict[str, object]]:
     commands = [NewPayment("p1", BODY, NOW), RefundChange("p1", "r1", 2, NOW, NOW), StatusChange("p2", "failed", NOW)]
     log.accepted("req-1", "caller-1", commands, 4)
     log.answered("req-1", [Answer(201, "p1"), Answer(201, "r1"), Answer(409, "p2")], 4)
+    log.close()
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -70,8 +70,9 @@ def test_a_logged_command_is_a_bulk_line_once_its_user_is_named_again(tmp_path: 
         if command.pop("userKey", None):
             command["userId"] = "raw-user"
         line = LINE.validate_json(orjson.dumps(command))
-        assert line.model_dump(exclude_none=True, exclude={"paidAt", "refundedAt"}) == {
-            name: value for name, value in command.items() if name not in ("paidAt", "refundedAt")
+        instants = ("paidAt", "refundedAt")
+        assert line.model_dump(exclude_none=True, exclude=set(instants)) == {
+            name: value for name, value in command.items() if name not in instants
         }
 
 
