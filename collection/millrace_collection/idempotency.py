@@ -21,7 +21,7 @@ from millrace_collection.store import Reservation, Store
 
 LIFETIME = timedelta(hours=24)
 LOCK = timedelta(seconds=30)
-"""Longer than a request can take: an unfinished reservation that is older belongs to a process that died."""
+"""By default; longer than a request can take, so that an unfinished reservation that is older belongs to a process that died."""
 LONGEST_KEY = 255
 REMEMBERED = 10_000
 
@@ -40,11 +40,12 @@ Execute = Callable[[str], Awaitable[Stored]]
 class Idempotency:
     """``now`` gives UTC instants, ``new_key`` ids of the key generation service."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], new_key: KeyGenerator) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime], new_key: KeyGenerator, lock: timedelta = LOCK) -> None:
         self._store = store
         self._now = now
         self._new_key = new_key
-        self._abandoned: Cache[bool] = Cache(LOCK.total_seconds(), REMEMBERED)
+        self._lock = lock
+        self._abandoned: Cache[bool] = Cache(lock.total_seconds(), REMEMBERED)
 
     async def run(self, caller: str, key: str | None, target: str, body: bytes, execute: Execute) -> Stored:
         """Execute once for each (caller, key).
@@ -74,7 +75,7 @@ class Idempotency:
 
     async def _reserved(self, caller: str, key: str, digest: str) -> Reservation:
         now = self._now()
-        wanted = Reservation(derived_key(caller, key), digest, self._new_key(), now, now + LOCK)
+        wanted = Reservation(derived_key(caller, key), digest, self._new_key(), now, now + self._lock)
         there = await self._store.reserve(wanted)
         if there is not None and there.created_at <= now - LIFETIME:
             await self._store.release(there)
@@ -84,7 +85,7 @@ class Idempotency:
         if there.body_hash != digest:
             raise wrong("Idempotency-Key", key, "was used for another request within 24 hours; take a new key", 409)
         free = there.locked_until <= now or self._abandoned.get(there.reserved_id)
-        if there.done or (free and await self._store.take_over(there, now + LOCK)):
+        if there.done or (free and await self._store.take_over(there, now + self._lock)):
             self._abandoned.forget(there.reserved_id)
             return there
         raise Problem(409, "Idempotency-Key: the same request is being executed; send it again in a moment", retry_after=1)

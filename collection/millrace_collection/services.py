@@ -15,6 +15,9 @@ from millrace_collection.request_log import RequestLog, writer
 from millrace_collection.settings import CollectionSettings
 from millrace_collection.store import Store
 
+OPERATIONS_OF_A_REQUEST = 4
+"""On the store, after its Idempotency-Key was reserved: two lookups, the write, the comparison; each is bounded by retry_seconds."""
+
 
 def utc_now() -> datetime:
     """Now, cut to the milliseconds that a BSON date holds."""
@@ -62,7 +65,7 @@ def build(settings: CollectionSettings, store: Store, *, now: Callable[[], datet
         directory=directory,
         payments=Payments(store, directory),
         identity=Identity(store, settings.key_cache_seconds),
-        idempotency=Idempotency(store, now, keys),
+        idempotency=Idempotency(store, now, keys, timedelta(seconds=OPERATIONS_OF_A_REQUEST * settings.retry_seconds)),
         request_log=RequestLog(writer(settings.request_log), directory.key_of),
         now=now,
         new_key=keys,

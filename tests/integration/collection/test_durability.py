@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -98,6 +99,47 @@ def test_without_mongod_a_request_is_answered_503_with_retry_after(own_mongod: O
         entries = [json.loads(line) for line in (tmp_path / "wal").read_text().splitlines()]
         assert [(entry["event"], entry["request_id"], entry["commands"][0]["id"]) for entry in entries] == [("accepted", "lost-1", "p1")]
         assert "u1" not in json.dumps(entries)
+
+
+def test_a_killed_command_doubles_no_payment_of_an_idempotency_key(declared: dict[str, str], tmp_path: Path) -> None:
+    """Killed between reservation, write and answer; the same requests are sent again until each is answered."""
+    environ = {**declared, "MILLRACE_COLLECTION_RETRY_SECONDS": "1", "MILLRACE_COLLECTION_REQUEST_LOG": "off"}
+    single = {name: value for name, value in payment("").items() if name not in ("op", "id")}
+
+    def post(api: CollectionProcess, number: int) -> dict[str, str] | None:
+        headers = {**api.headers, "Idempotency-Key": f"order-{number}"}
+        try:
+            answer = httpx.post(f"{api.url}/v1/payments", json={**single, "amount": number}, headers=headers, timeout=30)
+        except httpx.TransportError:
+            return None
+        assert answer.status_code in (201, 200, 409), answer.text
+        return None if answer.status_code == 409 else answer.json()
+
+    with MongoClient(declared["MILLRACE_MONGO_ADMIN_URI"]) as admin, ThreadPoolExecutor(8) as pool:
+        payments = admin[declared["MILLRACE_NAMES_DATABASE"]].payments
+        payments.delete_many({})
+        with CollectionProcess(environ, tmp_path) as api:
+            httpx.put(f"{api.url}/v1/merchants/m1", json=MERCHANT, headers=api.headers).raise_for_status()
+            first = [pool.submit(post, api, number) for number in range(400)]
+            until(lambda: payments.count_documents({}) > 100, "the requests are under way")
+            for worker in api.workers():
+                worker.kill()
+            api.kill()
+            answered = {number: answer for number, future in enumerate(first) if (answer := future.result()) is not None}
+        assert 0 < len(answered) < 400
+        with CollectionProcess(environ, tmp_path) as again:
+            again.headers = api.headers
+            final: dict[int, dict[str, str]] = {}
+
+            def all_answered() -> bool:
+                missing = [number for number in range(400) if number not in final]
+                found = zip(missing, pool.map(lambda number: post(again, number), missing), strict=True)
+                final.update({number: answer for number, answer in found if answer is not None})
+                return len(final) == 400
+
+            until(all_answered, "every request is answered")
+        assert {number: final[number] for number in answered} == answered
+        assert sorted(row["amount"] for row in payments.find({}, {"amount": 1})) == list(range(400))
 
 
 def test_a_killed_command_leaves_no_worker_behind(declared: dict[str, str], tmp_path: Path) -> None:
