@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-import pymongo
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import (
-    AutoReconnect,
-    BulkWriteError,
-    ConnectionFailure,
-    DuplicateKeyError,
-    OperationFailure,
-    PyMongoError,
-    WaitQueueTimeoutError,
-)
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from millrace_collection.store import (
-    ApiKey,
-    Change,
-    Document,
-    Inserted,
-    RefundChange,
-    Reservation,
-    StatusChange,
-    StoreConflict,
-    StoreUnavailable,
-)
+from millrace_collection.availability import DUPLICATE_KEY, document_errors, guarded
+from millrace_collection.store import ApiKey, Change, Document, Inserted, RefundChange, Reservation, StatusChange, StoreConflict
 from millrace_contracts import documents
 
 ACKNOWLEDGED = WriteConcern("majority", j=True)
-DUPLICATE_KEY = 11000
-INVALID_DOCUMENT = 121
-UNAUTHORIZED = 13
-AUTHENTICATION_FAILED = 18
-REFUSED_FIX = "run `millrace mongo-init apply`, which makes it, or mend its password"
 READY_SECONDS = 2.0
-_TRANSIENT_CODES = frozenset([50, 64, 91, 100, 112, 189, 262, 7, 6, 89, 9001, 10107, 11600, 11602, 13435, 13436])
-"""Time limits, write concern failures, shutdowns, elections and network errors between members: the client may send it again."""
 
 
 class MongoStore:
@@ -68,7 +43,7 @@ class MongoStore:
 
     async def ready(self) -> None:
         """A linearizable read: the primary asks a majority before it answers."""
-        async with self._guarded(READY_SECONDS):
+        async with guarded(READY_SECONDS):
             await self._database[documents.API_KEYS].with_options(read_concern=ReadConcern("linearizable")).find_one({"_id": ""})
 
     async def insert_payments(self, documents: Sequence[Document]) -> list[Inserted]:
@@ -78,7 +53,7 @@ class MongoStore:
             try:
                 await self._payments.insert_many(documents, ordered=False)
             except BulkWriteError as error:
-                for failure in _write_errors(error):
+                for failure in document_errors(error):
                     outcomes[failure["index"]] = "exists" if failure["code"] == DUPLICATE_KEY else "invalid"
         return outcomes
 
@@ -100,7 +75,7 @@ class MongoStore:
             try:
                 result = await self._payments.bulk_write([_update(change) for change in changes], ordered=False)
             except BulkWriteError as error:
-                _write_errors(error)
+                document_errors(error)
                 return int(error.details["nModified"])
             return result.modified_count
 
@@ -197,43 +172,8 @@ class MongoStore:
             rows = await collection.find({"_id": {"$in": wanted}}).to_list()
         return {row["_id"]: row for row in rows}
 
-    @asynccontextmanager
-    async def _guarded(self, seconds: float | None = None) -> AsyncIterator[None]:
-        """Bound the time and tell unavailability from other errors.
-
-        Within pymongo.timeout the driver repeats retryable reads and writes until the deadline, each write with its
-        transaction number, so that a repeated write happens once.
-        """
-        try:
-            with pymongo.timeout(seconds or self._seconds):
-                yield
-        except (ConnectionFailure, AutoReconnect, WaitQueueTimeoutError) as error:
-            raise StoreUnavailable(f"MongoDB does not answer: {str(error).split(', Timeout:')[0]}") from error
-        except OperationFailure as error:
-            if error.code in (UNAUTHORIZED, AUTHENTICATION_FAILED):
-                raise StoreUnavailable(f"MongoDB refuses the user of MILLRACE_MONGO_COLLECTION_URI: {REFUSED_FIX}") from error
-            if error.code in _TRANSIENT_CODES or error.timeout or error.has_error_label("RetryableWriteError"):
-                raise StoreUnavailable(str(error)) from error
-            raise
-        except PyMongoError as error:
-            if error.timeout:
-                raise StoreUnavailable(str(error)) from error
-            raise
-
-
-def _write_errors(error: BulkWriteError) -> list[Mapping[str, Any]]:
-    """The errors of single documents.
-
-    Raises:
-        StoreUnavailable: a majority did not confirm, or an error that is not about the document.
-    """
-    if error.details["writeConcernErrors"]:
-        raise StoreUnavailable(str(error.details["writeConcernErrors"][0])) from error
-    failures: list[Mapping[str, Any]] = error.details["writeErrors"]
-    for failure in failures:
-        if failure["code"] not in (DUPLICATE_KEY, INVALID_DOCUMENT):
-            raise StoreUnavailable(failure["errmsg"]) from error
-    return failures
+    def _guarded(self) -> AbstractAsyncContextManager[None]:
+        return guarded(self._seconds)
 
 
 def _update(change: Change) -> UpdateOne:

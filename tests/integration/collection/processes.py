@@ -87,6 +87,16 @@ class OwnMongod:
         self._process.kill()
         self._process.wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers. kill() still works."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def _answers(self) -> bool:
         try:
             with MongoClient(f"mongodb://127.0.0.1:{self._port}/?directConnection=true", serverSelectionTimeoutMS=500) as client:

@@ -101,6 +101,23 @@ def test_without_mongod_a_request_is_answered_503_with_retry_after(own_mongod: O
         assert "u1" not in json.dumps(entries)
 
 
+def test_a_mongod_that_hangs_is_answered_503_within_the_bound(own_mongod: OwnMongod, tmp_path: Path) -> None:
+    environ = {**own_mongod.environ, "MILLRACE_COLLECTION_RETRY_SECONDS": "1", "MILLRACE_COLLECTION_KEY_CACHE_SECONDS": "600"}
+    single = {name: value for name, value in payment("p1").items() if name not in ("op", "userId")}
+    with CollectionProcess(environ, tmp_path) as api:
+        httpx.put(f"{api.url}/v1/merchants/m1", json=MERCHANT, headers=api.headers).raise_for_status()
+        httpx.post(f"{api.url}/v1/payments", json={**single, "id": "p0"}, headers=api.headers).raise_for_status()
+        own_mongod.freeze()
+        answer = httpx.post(f"{api.url}/v1/payments", json=single, headers=api.headers, timeout=10)
+        assert answer.status_code == 503
+        own_mongod.thaw()
+        until(lambda: httpx.get(f"{api.url}/ready").status_code == 200, "ready again")
+        again = httpx.post(f"{api.url}/v1/payments", json=single, headers=api.headers)
+        assert again.status_code in (200, 201)
+        with MongoClient(own_mongod.environ["MILLRACE_MONGO_ADMIN_URI"]) as admin:
+            assert admin["own"].payments.count_documents({}) == 2
+
+
 def test_a_killed_command_doubles_no_payment_of_an_idempotency_key(declared: dict[str, str], tmp_path: Path) -> None:
     """Killed between reservation, write and answer; the same requests are sent again until each is answered."""
     environ = {**declared, "MILLRACE_COLLECTION_RETRY_SECONDS": "1", "MILLRACE_COLLECTION_REQUEST_LOG": "off"}
