@@ -155,7 +155,10 @@ class Authenticator:
             )
         except jwt.PyJWTError as error:
             raise UnauthenticatedError(f"token: {error}; ask for a new one") from None
-        return _identity(claims), float(claims["exp"])
+        expires = float(claims["exp"])
+        if expires + self._leeway <= self._clock():
+            raise UnauthenticatedError("token: expired; ask for a new one")
+        return _identity(claims), expires
 
 
 def _identity(claims: dict[str, Any]) -> Identity:
