@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -34,6 +34,7 @@ from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
 
 REDIS_TIMEOUT_SECONDS = 1.0
+REDIS_CONNECTIONS = 32
 _DOCS_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -80,13 +81,15 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
 
 def _servers(environ: Mapping[str, str], settings: ApiSettings, names: NamesSettings) -> Servers:
     cassandra = Cassandra(CassandraSettings.load(environ), names.keyspace, settings.cassandra_reads, settings.timeout_seconds)
-    redis: Redis = Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         RedisSettings.load(environ).url,
+        max_connections=REDIS_CONNECTIONS,  # a request beyond them waits for one: it must not be taken for Redis being away
+        timeout=REDIS_TIMEOUT_SECONDS,
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),  # Cassandra is the retry
-        max_connections=256,
     )
+    redis = Redis.from_pool(pool)
     return Servers(cassandra, redis, ChunkCache(redis, names.redis_prefix))
 
 

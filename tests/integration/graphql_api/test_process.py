@@ -1,0 +1,97 @@
+"""The process as it is run: start, readiness, the audits of GraphQL over HTTP, a clean stop."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from millrace_graphql.token_cli import make_token
+from tests.integration.graphql_api.store import Store
+
+ROOT = Path(__file__).parents[3]
+AUDIT = ROOT / "scripts" / "graphql-http-audit.mjs"
+
+
+@contextmanager
+def serving(environ: Mapping[str, str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """`millrace api` on a free port: its URL and process."""
+    command = [sys.executable, "-m", "millrace", "api", "--port", "0"]
+    with subprocess.Popen(command, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            while "serving" not in (line := process.stderr.readline()):
+                assert line, f"the API ended with {process.poll()}"
+            yield json.loads(line)["url"], process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def status(url: str) -> int:
+    try:
+        return httpx.get(url, timeout=5).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def wait_for(url: str, wanted: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while (seen := status(url)) != wanted:
+        assert time.monotonic() < deadline, f"{url} answers {seen}, not {wanted}"
+        time.sleep(0.05)
+
+
+def test_every_audit_of_graphql_over_http_passes(environ: dict[str, str], store: Store) -> None:
+    local = ROOT / ".venv" / "bin" / "node"
+    node = shutil.which("node") or (str(local) if local.exists() else None)
+    assert node, "no Node: run `make graphiql`, which brings one"
+    token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "operator", [], 600)
+    with serving(environ) as (url, _):
+        wait_for(f"{url}/ready", 200)
+        audit = subprocess.run([node, str(AUDIT), f"{url}/graphql", token], capture_output=True, text=True, timeout=120)
+    assert (audit.returncode, audit.stdout.splitlines()[-1:]) == (0, ["61 of 61 audits pass"]), audit.stdout + audit.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_stops_cleanly(environ: dict[str, str], store: Store, stop: signal.Signals) -> None:
+    with serving(environ) as (url, process):
+        wait_for(f"{url}/ready", 200)
+        process.send_signal(stop)
+        assert process.wait(timeout=30) == 0
+
+
+def test_without_cassandra_the_process_lives_and_says_that_it_is_not_ready(environ: dict[str, str]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        away = {**environ, "MILLRACE_CASSANDRA_PORT": str(closed.getsockname()[1])}
+        token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "operator", [], 600)
+        with serving(away) as (url, process):
+            wait_for(f"{url}/ready", 503)
+            assert status(f"{url}/health") == 200
+            answer = httpx.post(
+                f"{url}/graphql", json={"query": "{ freshness { asOf } }"}, headers={"Authorization": f"Bearer {token}"}, timeout=10
+            )
+            assert answer.json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+            assert httpx.get(f"{url}/v1/merchants", headers={"Authorization": f"Bearer {token}"}, timeout=10).status_code == 503
+            assert process.poll() is None
+
+
+def test_a_port_in_use_is_one_line_that_names_the_option(environ: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "millrace", "api", "--port", str(taken.getsockname()[1])]
+        result = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert "--port" in result.stderr
+    assert "Traceback" not in result.stderr
