@@ -1,0 +1,1 @@
+"""`millrace demo`: the whole pipeline on this machine, fed with a real year of retail baskets."""

@@ -1,0 +1,1 @@
+"""`millrace load`: a seeded stream of payments against the collection API."""

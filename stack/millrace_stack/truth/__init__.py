@@ -1,0 +1,1 @@
+"""`millrace truth`: what MongoDB itself says against what the API answers."""
