@@ -125,7 +125,8 @@ def _text(summary: Mapping[str, Any]) -> str:
     latency = summary["latencyMs"]
     lines = [
         f"{summary['commands']:,} commands in {summary['seconds']:.1f} s: {summary['ratePerSecond']:,.0f}/s",
-        f"written {summary['written']:,}, there already {summary['repeated']:,}, refused {summary['refused']:,}, sent again {summary['retries']:,}",
+        f"written {summary['written']:,}, there already {summary['repeated']:,}, refused {summary['refused']:,}",
+        f"requests sent again {summary['retries']:,}",
         f"request latency ms: p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']}, max {latency['max']}",
     ]
     return "\n".join([*lines, *(f"  {count:>8,} x {kind}" for kind, count in summary["errors"].items())])

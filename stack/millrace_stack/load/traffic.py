@@ -59,7 +59,7 @@ class Traffic:
             payment = self._payment(number, draw, draw.choices(range(self.merchants), cum_weights=cumulative)[0])
             yield payment
             emitted += 1
-            if draw.random() < self.refunds:
+            if payment["status"] == "succeeded" and draw.random() < self.refunds:
                 heapq.heappush(waiting, (emitted + draw.randrange(1, 400), 2 * number, self._refund(payment, draw)))
             if draw.random() < self.duplicates:
                 heapq.heappush(waiting, (emitted + draw.choice((0, 1, 50)), 2 * number + 1, payment))
@@ -92,12 +92,5 @@ class Traffic:
 
     @staticmethod
     def _refund(payment: Line, draw: random.Random) -> Line:
-        return {
-            "op": "status" if payment["status"] != "succeeded" else "refund",
-            "paymentId": payment["id"],
-            **(
-                {"status": "failed"}
-                if payment["status"] != "succeeded"
-                else {"id": "r1", "amount": draw.randrange(1, payment["amount"] + 1), "refundedAt": payment["paidAt"] + 1}
-            ),
-        }
+        amount = draw.randrange(1, payment["amount"] + 1)
+        return {"op": "refund", "paymentId": payment["id"], "id": "r1", "amount": amount, "refundedAt": payment["paidAt"] + 1}

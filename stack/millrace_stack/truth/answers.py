@@ -1,0 +1,119 @@
+"""What the GraphQL API answers, asked as any client would ask."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from millrace_stack.errors import StackError
+from millrace_stack.truth.mongo import Figures
+
+_TOTALS = """query($m: ID!, $s: DateTime!, $e: DateTime!, $c: String) { series(merchantId: $m, start: $s, end: $e, currency: $c, sparse: true) {
+ currency currencies totals { payments gross refunds refundedAmount customers } } }"""
+_WINDOWS = """query($m: ID!, $s: DateTime!, $e: DateTime!, $c: String) { series(merchantId: $m, start: $s, end: $e, currency: $c, sparse: true) {
+ points { start payments gross refunds refundedAmount customers } } }"""
+_FRESHNESS = "{ freshness { completeThrough asOf } }"
+_LONGEST = timedelta(days=360)
+"""The API takes at most 400 days of a sparse series at once."""
+_WINDOW = timedelta(minutes=10)
+
+
+class Api:
+    """The GraphQL API as an operator's token sees it."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60.0, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def complete_through(self) -> datetime | None:
+        """How far the answers are complete; None before the first batch (I13)."""
+        text = self.query(_FRESHNESS)["freshness"]["completeThrough"]
+        return None if text is None else instant(text)
+
+    def currencies(self, merchant: str, start: datetime, end: datetime) -> set[str]:
+        """Every currency of a merchant in a range."""
+        found: set[str] = set()
+        for first, last in _pieces(start, end):
+            series = self.query(_TOTALS, m=merchant, s=_text(first), e=_text(last), c="USD")["series"]
+            found |= set(series["currencies"])
+        return found
+
+    def totals(self, merchant: str, currency: str, start: datetime, end: datetime) -> Figures | None:
+        """Totals of a range; None where the range is too long for one answer, since distinct customers cannot be added up."""
+        pieces = _pieces(start, end)
+        if len(pieces) != 1:
+            return None
+        totals = self.query(_TOTALS, m=merchant, s=_text(start), e=_text(end), c=currency)["series"]["totals"]
+        return Figures(totals["payments"], int(totals["gross"]), totals["refunds"], int(totals["refundedAmount"]), totals["customers"])
+
+    def windows(self, merchant: str, currency: str, start: datetime, end: datetime) -> dict[datetime, Figures]:
+        """Every window in which something happened, by start."""
+        found: dict[datetime, Figures] = {}
+        for first, last in _pieces(start, end):
+            points = self.query(_WINDOWS, m=merchant, s=_text(first), e=_text(last), c=currency)["series"]["points"]
+            columns = (points[name] for name in ("start", "payments", "gross", "refunds", "refundedAmount", "customers"))
+            for at, payments, gross, refunds, refunded, customers in zip(*columns, strict=True):
+                figures = Figures(payments, int(gross), refunds, int(refunded), customers)
+                # A window whose last fact was retracted holds zeros, as a window without facts does.
+                if figures != Figures():
+                    found[instant(at)] = figures
+        return found
+
+    def query(self, document: str, **variables: Any) -> dict[str, Any]:
+        """Data of a query; waits and asks again where the API is starting or asks for patience.
+
+        Raises:
+            StackError: it does not answer within a minute, or answers with errors.
+        """
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                response = self._http.post("/graphql", json={"query": document, "variables": variables})
+                if response.status_code not in (429, 502, 503, 504):
+                    break
+                problem = f"HTTP {response.status_code}: {response.text[:200]}"
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__} {error}"
+            if time.monotonic() > deadline:
+                raise StackError(f"{self._http.base_url}: the API does not answer ({problem}); see its log")
+            time.sleep(0.5)
+        try:
+            body = response.json()
+        except ValueError:
+            raise StackError(f"{self._http.base_url}: HTTP {response.status_code}: {response.text[:300]}") from None
+        if body.get("errors") or not body.get("data"):
+            raise StackError(f"{self._http.base_url}: HTTP {response.status_code}: {str(body.get('errors') or body)[:500]}")
+        data: dict[str, Any] = body["data"]
+        return data
+
+
+def instant(text: str) -> datetime:
+    """An RFC 3339 instant in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _pieces(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    pieces = []
+    while start < end:
+        last = min(end, start + _LONGEST) if end - start > _LONGEST + timedelta(days=40) else end
+        pieces.append((start, last))
+        start = last
+    return pieces
+
+
+def bounds(first: datetime, last: datetime) -> tuple[datetime, datetime]:
+    """The windows that hold both instants, as [start, end)."""
+    floor = (first - datetime(1970, 1, 1, tzinfo=UTC)) // _WINDOW * _WINDOW
+    ceiling = ((last - datetime(1970, 1, 1, tzinfo=UTC)) // _WINDOW + 1) * _WINDOW
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + floor, epoch + ceiling

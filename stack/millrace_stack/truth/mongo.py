@@ -1,0 +1,127 @@
+"""What MongoDB itself says: counts, sums and distinct customers by aggregation only, with no code of the pipeline."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from millrace_stack.errors import StackError
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is compared; amounts in minor units (I10)."""
+
+    payments: int = 0
+    gross: int = 0
+    refunds: int = 0
+    refunded: int = 0
+    customers: int = 0
+
+
+Total = tuple[str, str]
+"""(merchant, currency)"""
+Window = tuple[str, str, datetime]
+"""(merchant, currency, start of the 10-minute window in UTC)"""
+
+# Documents that a bypassed validator let through are no payments: they go to the dead letters (I4) and count nowhere.
+_WELL_FORMED: dict[str, Any] = {
+    "_id": {"$type": "string"},
+    "merchantId": {"$type": "string"},
+    "currency": {"$type": "string"},
+    "amount": {"$type": ["int", "long"], "$gte": 0},
+    "paidAt": {"$type": "date"},
+    "refunds": {"$type": "array"},
+    "status": "succeeded",
+}
+_WINDOW = {"unit": "minute", "binSize": 10}
+
+
+class MongoTruth:
+    """Aggregations over the source database, as a user who may only read it."""
+
+    def __init__(self, uri: str, database: str) -> None:
+        self._client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=10_000)
+        options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+        self._payments = self._client.get_database(database).get_collection("payments", codec_options=options)
+        self._merchants = self._client.get_database(database).get_collection("merchants")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def last_write(self) -> datetime:
+        """Time of the last operation that a majority holds, to the second.
+
+        Raises:
+            StackError: MongoDB does not answer.
+        """
+        try:
+            timestamp = self._client.admin.command("hello")["lastWrite"]["majorityOpTime"]["ts"]
+        except PyMongoError as error:
+            raise StackError(f"MongoDB does not answer ({error}); is the stack up?") from None
+        return datetime.fromtimestamp(timestamp.time, UTC)
+
+    def merchants(self) -> list[str]:
+        """Ids of all merchants and of everything that has payments."""
+        return sorted(
+            {*self._merchants.distinct("_id"), *(key["_id"] for key in self._payments.aggregate([{"$group": {"_id": "$merchantId"}}]))}
+        )
+
+    def totals(self, merchants: Collection[str] | None = None) -> dict[Total, Figures]:
+        """Figures of the whole time by (merchant, currency)."""
+        found = self._figures(merchants, {}, {})
+        return {(key[0], key[1]): figures for key, figures in found.items()}
+
+    def windows(self, merchants: Collection[str]) -> dict[Window, Figures]:
+        """Figures of every 10-minute window of some merchants in which something happened."""
+        paid = {"w": {"$dateTrunc": {"date": "$paidAt", **_WINDOW}}}
+        refunded = {"w": {"$dateTrunc": {"date": "$refunds.refundedAt", **_WINDOW}}}
+        found = self._figures(merchants, paid, refunded)
+        return {(key[0], key[1], key[2]): figures for key, figures in found.items()}
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """First and last instant of a payment or refund; None without any."""
+        ends = [
+            {"$group": {"_id": None, "a": {"$min": "$paidAt"}, "b": {"$max": "$paidAt"}, "c": {"$max": {"$max": "$refunds.refundedAt"}}}}
+        ]
+        # A refund before its payment can be no earlier than the payment of another, but be exact about it.
+        starts = [{"$match": _WELL_FORMED}, {"$unwind": "$refunds"}, {"$group": {"_id": None, "a": {"$min": "$refunds.refundedAt"}}}]
+        row = next(iter(self._payments.aggregate([{"$match": _WELL_FORMED}, *ends])), None)
+        if row is None:
+            return None
+        first = next(iter(self._payments.aggregate(starts)), {"a": None})["a"]
+        return min(row["a"], first or row["a"]), max(row["b"], row["c"] or row["b"])
+
+    def _figures(
+        self, merchants: Collection[str] | None, paid: Mapping[str, Any], refunded: Mapping[str, Any]
+    ) -> dict[tuple[Any, ...], Figures]:
+        match = {**_WELL_FORMED, **({} if merchants is None else {"merchantId": {"$in": list(merchants)}})}
+        key = {"m": "$merchantId", "c": "$currency"}
+        by_customer = {"_id": {**key, **paid, "k": "$user.key"}, "n": {"$sum": 1}, "a": {"$sum": "$amount"}}
+        known = {"$sum": {"$cond": [{"$ifNull": ["$_id.k", False]}, 1, 0]}}
+        names = {name: f"$_id.{name}" for name in ("m", "c", *paid)}
+        together = {"_id": names, "n": {"$sum": "$n"}, "a": {"$sum": "$a"}, "customers": known}
+        refunds = {"_id": {**key, **refunded}, "n": {"$sum": 1}, "a": {"$sum": "$refunds.amount"}}
+        payments_rows = self._run([{"$match": match}, {"$group": by_customer}, {"$group": together}])
+        refund_rows = self._run([{"$match": {**match, "refunds.0": {"$exists": True}}}, {"$unwind": "$refunds"}, {"$group": refunds}])
+        sums: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * 5)
+        for row in payments_rows:
+            sums[tuple(row["_id"].values())][:2] = [row["n"], row["a"]]
+            sums[tuple(row["_id"].values())][4] = row["customers"]
+        for row in refund_rows:
+            sums[tuple(row["_id"].values())][2:4] = [row["n"], row["a"]]
+        return {key: Figures(*values) for key, values in sums.items()}
+
+    def _run(self, pipeline: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        try:
+            return list(self._payments.aggregate(pipeline, allowDiskUse=True))
+        except PyMongoError as error:
+            raise StackError(f"MongoDB refused the aggregation ({error})") from None
