@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -29,6 +30,7 @@ from millrace_graphql.ranges.directory import Directory
 from millrace_graphql.ranges.query import ReportQueries
 from millrace_graphql.ranges.report_store import ReportStore
 from millrace_graphql.rest import openapi
+from millrace_graphql.rest.problems import not_found_or_method
 from millrace_graphql.rest.routes import Rest
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
@@ -76,7 +78,7 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
         *_operations(servers, settings),
         *_documentation(settings),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: not_found_or_method})
 
 
 def _servers(environ: Mapping[str, str], settings: ApiSettings, names: NamesSettings) -> Servers:

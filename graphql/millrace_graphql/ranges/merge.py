@@ -121,6 +121,11 @@ class Merge:
             for window in sums
         ]
 
+    def start_texts(self) -> list[str]:
+        """The window starts in RFC 3339."""
+        texts: list[str] = np.char.add(np.datetime_as_string(self.starts.astype("datetime64[ms]"), unit="s"), "Z").tolist()
+        return texts
+
     def metric(self, metric: Metric) -> list[Value]:
         """A metric's values as an answer shows them: money and points as strings of an integer, counts as int, fractions as float (I10)."""
         if metric.name not in self._metrics:
@@ -130,7 +135,7 @@ class Merge:
     def _shown(self, metric: Metric) -> list[Value]:
         values = self._numbers(metric)
         if metric.unit in (Unit.MONEY, Unit.POINTS):
-            return [None if value is None else str(value) for value in values]
+            return list(map(str, values)) if metric.kind is Kind.SUM else [None if value is None else str(value) for value in values]
         return list(values)
 
     def _numbers(self, metric: Metric) -> Sequence[int | float | None]:
@@ -139,7 +144,8 @@ class Merge:
             result = self.sums(first)
             for column in others:
                 result = result - self.sums(column)
-            return [int(value) for value in result.tolist()]
+            numbers: list[int] = result.tolist()
+            return numbers
         if metric.kind is Kind.RATIO:
             pairs = zip(self.sums(first).tolist(), self.sums(others[0]).tolist(), strict=True)
             divide = _rounded if metric.unit is Unit.MONEY else _fraction

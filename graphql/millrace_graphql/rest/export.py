@@ -69,14 +69,13 @@ def report_json(series: Series) -> dict[str, Any]:
 def series_json(series: Series) -> dict[str, Any]:
     """A series with column vectors."""
     columns = {metric.name: series.points.metric(metric) for metric in METRICS}
-    starts = [iso(ms) for ms in series.points.starts.tolist()]
     return {
         "merchantId": series.merchant_id,
         "currency": series.currency,
         "grain": series.asked.grain.name,
         "start": iso(series.asked.start_ms),
         "end": iso(series.asked.end_ms),
-        "points": {"start": starts, "revision": series.points.sums("revision").tolist(), **columns},
+        "points": {"start": series.points.start_texts(), "revision": series.points.sums("revision").tolist(), **columns},
         "totals": window_json(series.total, 0),
         "currencies": series.currencies,
         "freshness": freshness_json(series.freshness),
@@ -89,10 +88,10 @@ def series_csv(series: Series) -> str:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(CSV_HEADER)
     columns = [series.points.metric(metric) for metric in METRICS]
-    starts = series.points.starts.tolist()
+    starts = series.points.start_texts()
     key = (series.merchant_id, series.currency, series.asked.grain.name)
     for start, *values in zip(starts, *columns, strict=True):
-        writer.writerow([iso(start), *(_safe(part) for part in key), *("" if value is None else value for value in values)])
+        writer.writerow([start, *(_safe(part) for part in key), *("" if value is None else value for value in values)])
     return text.getvalue()
 
 

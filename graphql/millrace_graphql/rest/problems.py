@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -46,3 +47,12 @@ def guarded(handler: Handler) -> Handler:
 def need_token() -> UnauthenticatedError:
     """The error for a request without a token."""
     return UnauthenticatedError("send your access token in the header 'Authorization: Bearer <token>'")
+
+
+async def not_found_or_method(request: Request, error: Exception) -> Response:
+    """What the router refuses: an unknown path or another method."""
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
+    answer = problem(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /docs")
+    answer.headers.update(error.headers or {})
+    return answer

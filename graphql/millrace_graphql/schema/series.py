@@ -69,7 +69,7 @@ class Freshness(graphene.ObjectType):  # type: ignore[misc]
 
 
 def _starts(merge: Merge, info: Any) -> Column:
-    return Column(iso(ms) for ms in merge.starts.tolist())
+    return Column(merge.start_texts())
 
 
 def _revisions(merge: Merge, info: Any) -> Column:

@@ -2,10 +2,10 @@
 const WINDOW = 600_000;
 const iso = (ms) => new Date(ms).toISOString().replace('.000Z', 'Z');
 
-export function EXAMPLES(now) {
+export function examples(now, merchant) {
   const end = Math.floor(now.getTime() / WINDOW) * WINDOW;
   const day = Math.floor(end / 86_400_000) * 86_400_000;
-  const merchantId = 'put an id of the first tab here';
+  const merchantId = merchant ?? 'put an id of the first tab here';
   return [
     {
       query: `# Who am I, which merchants may I see, and how fresh are their reports?

@@ -5,7 +5,7 @@ import { createRoot } from 'react-dom/client';
 import { GraphiQL } from 'graphiql';
 import 'graphiql/style.css';
 import './style.css';
-import { EXAMPLES } from './examples.js';
+import { examples } from './examples.js';
 
 const TOKEN = 'millrace:token';
 
@@ -21,14 +21,31 @@ function clean(text) {
   return text.trim().replace(/^Bearer\s+/i, '');
 }
 
+// The examples ask about the first merchant that the token opens; the server alone decides whether it does.
+function firstMerchant(token) {
+  try {
+    const claims = JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
+    return claims.merchants?.[0];
+  } catch {
+    return undefined;
+  }
+}
+
 function App() {
   const [token, setToken] = useState(() => sessionStorage.getItem(TOKEN) ?? '');
   const fetcher = useMemo(() => (parameters) => send(parameters, clean(sessionStorage.getItem(TOKEN) ?? '')), []);
-  const tabs = useMemo(() => EXAMPLES(new Date()).map(({ query, variables }) => ({ query, variables: JSON.stringify(variables, null, 2) })), []);
+  const tabs = useMemo(() => examples(new Date(), firstMerchant(sessionStorage.getItem(TOKEN) ?? '')).map(({ query, variables }) => ({ query, variables: JSON.stringify(variables, null, 2) })), []);
 
   const keep = (event) => {
     setToken(event.target.value);
+    const before = firstMerchant(sessionStorage.getItem(TOKEN) ?? '');
     sessionStorage.setItem(TOKEN, clean(event.target.value));
+    const merchant = firstMerchant(clean(event.target.value));
+    if (merchant && merchant !== before) {
+      // Another merchant: the tabs begin anew with its examples.
+      localStorage.removeItem('graphiql:tabState');
+      location.reload();
+    }
   };
   const bar = h(
     'label',
