@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, RequestExecutionException
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
-from cassandra.policies import ConstantSpeculativeExecutionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
+from cassandra.policies import ConstantSpeculativeExecutionPolicy, DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.query import PreparedStatement, tuple_factory
 
+from millrace_contracts.reports import PROGRESS_PAYMENTS, PROGRESS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_graphql.errors import UnavailableError
 
@@ -46,11 +47,11 @@ class Cassandra:
         return self._session is not None
 
     async def state(self) -> str:
-        """``ready``, or why not; asks the server."""
+        """``ready``, or why not; asks the server for our own table, which `millrace process tables` makes."""
         if self._session is None:
             return self.problem
         try:
-            await self.read("SELECT key FROM system.local WHERE key = ?", ["local"])
+            await self.read(f"SELECT name FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?", [PROGRESS_PAYMENTS])  # noqa: S608 - a name of our own
         except UnavailableError as error:
             return error.message
         return "ready"
@@ -102,6 +103,7 @@ class Cassandra:
             port=self._settings.port,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             auth_provider=auth,
+            reconnection_policy=ExponentialReconnectionPolicy(FIRST_PAUSE, LONGEST_PAUSE),
             protocol_version=5,
             connect_timeout=5,
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from _datasketches import compact_theta_sketch, theta_union
+from datasketches import compact_theta_sketch, theta_union
 
 from millrace_contracts import sketches
 from millrace_contracts.metrics import Kind, Metric, Unit
