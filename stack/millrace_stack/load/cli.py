@@ -53,7 +53,7 @@ def _currencies(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 @click.option("--key", help="API key; default MILLRACE_COLLECTION_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_obj
-def load(environ: Mapping[str, str], **options: Any) -> None:
+def load(environ: Mapping[str, str], /, **options: Any) -> None:
     """Post payments, refunds and duplicates to the collection API, steadily or as fast as possible.
 
     \b

@@ -66,7 +66,8 @@ class Lanes:
 
     def _take(self, lane: int) -> list[Line] | None:
         """The next lines of a lane; None when there will be no more."""
-        waiting, batch = self._queues[lane], []
+        waiting = self._queues[lane]
+        batch: list[Line] = []
         while not self._stopped.is_set():
             try:
                 line = waiting.get(timeout=0.2) if not batch else waiting.get_nowait()

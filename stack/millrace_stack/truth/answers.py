@@ -11,10 +11,11 @@ import httpx
 from millrace_stack.errors import StackError
 from millrace_stack.truth.mongo import Figures
 
-_TOTALS = """query($m: ID!, $s: DateTime!, $e: DateTime!, $c: String) { series(merchantId: $m, start: $s, end: $e, currency: $c, sparse: true) {
- currency currencies totals { payments gross refunds refundedAmount customers } } }"""
-_WINDOWS = """query($m: ID!, $s: DateTime!, $e: DateTime!, $c: String) { series(merchantId: $m, start: $s, end: $e, currency: $c, sparse: true) {
- points { start payments gross refunds refundedAmount customers } } }"""
+_SERIES = """query($m: ID!, $s: DateTime!, $e: DateTime!, $c: String) {
+ series(merchantId: $m, start: $s, end: $e, currency: $c, sparse: true) { %s } }"""
+_FIGURES = "payments gross refunds refundedAmount customers"
+_TOTALS = _SERIES % f"currencies totals {{ {_FIGURES} }}"
+_WINDOWS = _SERIES % f"points {{ start {_FIGURES} }}"
 _FRESHNESS = "{ freshness { completeThrough asOf } }"
 _LONGEST = timedelta(days=360)
 """The API takes at most 400 days of a sparse series at once."""

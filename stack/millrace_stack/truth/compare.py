@@ -147,7 +147,7 @@ def _round(
         tell(f"asking the API for every window of {len(sampled)} merchants")
         for part in pool.map(lambda name: _windows(api, name, windows, start, end), sampled):
             found += part
-    sums = Figures(*(sum(getattr(each, name) for each in totals.values()) for name in ("payments", "gross", "refunds", "refunded")))
+    sums = _added(totals.values(), 0)
     return found, len(totals), len(windows), sums
 
 
@@ -163,8 +163,11 @@ def _totals(api: Api, merchant: str, totals: Mapping[tuple[str, str], Figures], 
 
 
 def _added(windows: Iterable[Figures], customers: int) -> Figures:
-    listed = list(windows)
-    return Figures(*(sum(getattr(each, name) for each in listed) for name in ("payments", "gross", "refunds", "refunded")), customers)
+    payments = gross = refunds = refunded = 0
+    for each in windows:
+        payments, gross = payments + each.payments, gross + each.gross
+        refunds, refunded = refunds + each.refunds, refunded + each.refunded
+    return Figures(payments, gross, refunds, refunded, customers)
 
 
 def _windows(

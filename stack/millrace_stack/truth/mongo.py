@@ -89,11 +89,15 @@ class MongoTruth:
 
     def span(self) -> tuple[datetime, datetime] | None:
         """First and last instant of a payment or refund; None without any."""
-        ends = [
+        ends: list[dict[str, Any]] = [
             {"$group": {"_id": None, "a": {"$min": "$paidAt"}, "b": {"$max": "$paidAt"}, "c": {"$max": {"$max": "$refunds.refundedAt"}}}}
         ]
         # A refund before its payment can be no earlier than the payment of another, but be exact about it.
-        starts = [{"$match": _WELL_FORMED}, {"$unwind": "$refunds"}, {"$group": {"_id": None, "a": {"$min": "$refunds.refundedAt"}}}]
+        starts: list[dict[str, Any]] = [
+            {"$match": _WELL_FORMED},
+            {"$unwind": "$refunds"},
+            {"$group": {"_id": None, "a": {"$min": "$refunds.refundedAt"}}},
+        ]
         row = next(iter(self._payments.aggregate([{"$match": _WELL_FORMED}, *ends])), None)
         if row is None:
             return None

@@ -1,0 +1,127 @@
+"""The demo from the first server to the last payment."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+from rich.console import Console
+
+from millrace_contracts import exit_codes
+from millrace_contracts.settings import NamesSettings
+from millrace_stack.demo import baskets
+from millrace_stack.demo.pipeline import Pipeline
+from millrace_stack.demo.replay import anchor, present, replay
+from millrace_stack.demo.screen import Screen
+from millrace_stack.demo.trickle import trickle
+from millrace_stack.home import Home
+from millrace_stack.truth.cli import check, show
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person asked for."""
+
+    check: bool = False
+    limit: int | None = None
+    rate: float = 2.0
+    sample: int = 20
+    wait: float = 300.0
+
+
+def run(home: Home, environ: Mapping[str, str], options: Options, screen: Screen) -> int:
+    """Exit code: 0, 1 when the check finds a difference, 130 when a check was interrupted. Everything is stopped when it returns.
+
+    Raises:
+        StackError: something did not start or was refused.
+    """
+    previous = {each: signal.signal(each, _interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    pipeline = Pipeline(home, environ, screen)
+    try:
+        with pipeline:
+            try:
+                return _inside(pipeline, options, screen)
+            finally:
+                _deaf()  # a further Ctrl-C must not leave half of it running
+                screen.say("Stopping …")
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED if options.check else exit_codes.OK
+    finally:
+        screen.say("Stopped.")
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+
+
+def _inside(pipeline: Pipeline, options: Options, screen: Screen) -> int:
+    with screen.step("Reading a year of retail baskets"):
+        commands = baskets.commands(anchor(pipeline.home), options.limit)
+    settings = pipeline.settings()
+    there = present(settings["MILLRACE_MONGO_TRUTH_URI"], NamesSettings.load(settings).database)
+    replay(commands, there, pipeline.client, screen, pipeline.stopped)
+    if options.check:
+        with screen.step("Comparing with MongoDB"):
+            result = check(settings, options.sample, options.wait)
+        show(result, Console(highlight=False))
+        return exit_codes.OK if result.equal else exit_codes.DIFFERENT
+    _show_around(pipeline, commands, options, screen)
+    trickle(commands, pipeline.client(), options.rate, pipeline.stopped)
+    return exit_codes.OK
+
+
+def _show_around(pipeline: Pipeline, commands: baskets.Commands, options: Options, screen: Screen) -> None:
+    settings = pipeline.settings()
+    merchant = busiest(commands)
+    token = pipeline.millrace("token", "--merchant", merchant).strip()
+    api = settings["MILLRACE_API_URL"]
+    for line in (
+        "",
+        f"GraphiQL          {api}/graphiql",
+        f"REST docs         {api}/docs",
+        f"Collection API    {settings['MILLRACE_COLLECTION_URL']}",
+        f"Kafka Connect     {settings.get('MILLRACE_CONNECT_URL', '')}/connectors",
+        f"Logs              {pipeline.home.path / 'logs'}",
+        "",
+        f"A token for {merchant}, good for a day:",
+        token,
+        "",
+        "Its last two weeks:",
+        curl_line(api, token, merchant, baskets.utc_now()),
+        "",
+        f"{options.rate:g} live payments a second until Ctrl-C …",
+    ):
+        screen.say(line)
+
+
+def busiest(commands: baskets.Commands) -> str:
+    """The merchant with the most payments."""
+    counts: dict[str, int] = {}
+    for payment in commands.payments:
+        counts[payment["merchantId"]] = counts.get(payment["merchantId"], 0) + 1
+    return max(counts, key=lambda name: (counts[name], name))
+
+
+def curl_line(api: str, token: str, merchant: str, now: datetime) -> str:
+    """A command that works when pasted: the totals of the merchant's last fourteen days, and each window in which something happened."""
+    end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    start = end - timedelta(days=14)
+    variables = {"m": merchant, "s": f"{start:%Y-%m-%dT%H:%M:%SZ}", "e": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
+    query = (
+        "query($m: ID!, $s: DateTime!, $e: DateTime!) { series(merchantId: $m, start: $s, end: $e, sparse: true) "
+        "{ currency totals { payments gross refundedAmount customers } points { start payments gross } freshness { completeThrough } } }"
+    )
+    body = json.dumps({"query": query, "variables": variables})
+    return f"curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}' {api}/graphql"
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    _deaf()
+    raise KeyboardInterrupt
+
+
+def _deaf() -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
