@@ -1,0 +1,73 @@
+"""Ports: chosen once per home and remembered, so that a restart keeps its addresses."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+
+import psutil
+
+from millrace_stack.errors import PortTaken, StackError
+from millrace_stack.home import Home, read_json, write_json
+
+# Below the range from which the kernel takes the ports of outgoing connections (32768 on): one of those could hold a remembered port.
+_FIRST, _LAST = 20000, 32000
+_TRIES = 200
+
+
+def assign(home: Home, names: Iterable[str], chosen: Mapping[str, int]) -> dict[str, int]:
+    """A port for each name: the chosen one, else the remembered one, else a free one that is remembered from now on.
+
+    Raises:
+        StackError: no free port was found.
+    """
+    path = home.path / "ports.json"
+    with home.lock("ports"):
+        remembered = {name: int(port) for name, port in (read_json(path) or {}).items()}
+        assigned = {**remembered, **chosen}
+        for name in names:
+            if name not in assigned:
+                assigned[name] = _free(set(assigned.values()))
+        if assigned != remembered:
+            write_json(path, assigned)
+    return {name: assigned[name] for name in names}
+
+
+def require_free(wanted: Mapping[str, int]) -> None:
+    """Raise PortTaken for the first port that somebody listens on."""
+    for name, port in wanted.items():
+        if not _is_free(port):
+            raise PortTaken(name, port, _holder(port))
+
+
+def _free(taken: set[int]) -> int:
+    for _ in range(_TRIES):
+        port = _FIRST + secrets.randbelow(_LAST - _FIRST)
+        if port not in taken and _is_free(port):
+            return port
+    raise StackError(f"no free port between {_FIRST} and {_LAST}; name some with MILLRACE_STACK_PORTS=mongo=27017,…")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do: a port in TIME_WAIT is free, one with a listener is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise StackError(f"port {port} can not be used ({error.strerror}); choose another with MILLRACE_STACK_PORTS") from None
+    return True
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except psutil.Error:
+        pass
+    return "another program"
