@@ -77,11 +77,11 @@ class Pipeline:
         for text, command in DECLARE:
             with screen.step(text):
                 millrace(self.home, command)
-        self._watch = Watch(self.processes, tiers, self._servers, screen.say)
-        self._watch.__enter__()
         for tier in ORDER:
             with screen.step(f"Starting {tier}"):
                 self.processes.start(tiers[tier])
+        self._watch = Watch(self.processes, tiers, self._servers, screen.say)
+        self._watch.__enter__()
         self._make_key()
 
     def _servers(self) -> None:
