@@ -1,11 +1,11 @@
 """The folder of one local installation: data, logs, records of processes, and the settings that others read.
 
-    <home>/endpoints.json   addresses, {"settings": {"MILLRACE_...": "..."}}
-    <home>/secrets.json     the same with passwords, mode 0600
-    <home>/ports.json       ports by name, so that a restart keeps its addresses
-    <home>/data/<server>    what a server stores
-    <home>/logs/<name>.log  what a process printed
-    <home>/run/<name>.json  which process is ours, see processes.py
+<home>/endpoints.json   addresses, {"settings": {"MILLRACE_...": "..."}}
+<home>/secrets.json     the same with passwords, mode 0600
+<home>/ports.json       ports by name, so that a restart keeps its addresses
+<home>/data/<server>    what a server stores
+<home>/logs/<name>.log  what a process printed
+<home>/run/<name>.json  which process is ours, see processes.py
 """
 
 from __future__ import annotations

@@ -102,7 +102,12 @@ class Processes:
                 owned, child = self._spawn(spec)
             try:
                 wait_until_ready(
-                    spec.name, spec.ready, lambda: identity.alive(owned.identity), spec.ready_within, self._home.log(spec.name), self._cancelled
+                    spec.name,
+                    spec.ready,
+                    lambda: identity.alive(owned.identity),
+                    spec.ready_within,
+                    self._home.log(spec.name),
+                    self._cancelled,
                 )
             except BaseException:
                 if child is not None:

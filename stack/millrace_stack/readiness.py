@@ -45,9 +45,7 @@ def tcp_answers(port: int, request: bytes, expected: bytes) -> Probe:
     return probe
 
 
-def wait_until_ready(
-    name: str, probe: Probe, alive: Callable[[], bool], seconds: float, log: Path, cancelled: threading.Event
-) -> None:
+def wait_until_ready(name: str, probe: Probe, alive: Callable[[], bool], seconds: float, log: Path, cancelled: threading.Event) -> None:
     """Return when the probe is true.
 
     Raises:

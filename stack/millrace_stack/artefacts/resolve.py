@@ -18,7 +18,7 @@ from pathlib import Path
 
 from millrace_stack.artefacts import fetch
 from millrace_stack.artefacts.sets import ALL, JarSet, WheelProgram
-from millrace_stack.errors import ArtefactError, PrerequisiteMissing
+from millrace_stack.errors import PrerequisiteMissing
 
 Report = Callable[[str], None]
 _STAMP = "complete.json"

@@ -83,7 +83,10 @@ def _format(tool: list[str], properties: Path, log: Path) -> None:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
     with log.open("ab") as output:
         done = subprocess.run(
-            [*tool, "format", "--ignore-formatted", "-t", cluster, "-c", str(properties)], stdout=output, stderr=subprocess.STDOUT, check=False
+            [*tool, "format", "--ignore-formatted", "-t", cluster, "-c", str(properties)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     if done.returncode:
         raise StackError(f"kafka: its storage could not be formatted; {tail(log)}")

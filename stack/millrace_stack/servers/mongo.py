@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from millrace_stack.errors import StackError
 from millrace_stack.processes import ProcessSpec
@@ -55,23 +54,29 @@ class Mongo(Server):
 
     def prepare(self, context: Context) -> None:
         """Found the replica set and its administrator; after a change of port, move the replica set to the new address."""
-        port = context.ports["mongo"]
-        uri = context.secrets[variable("admin")]
+        port, uri = context.ports["mongo"], context.secrets[variable("admin")]
+        try:
+            self._prepare(port, uri)
+        except PyMongoError as error:
+            raise StackError(f"mongo could not be set up ({error}); see `millrace stack logs mongo`") from None
+
+    @staticmethod
+    def _prepare(port: int, uri: str) -> None:
         if not _has_administrator(uri, port):
             with _client(port) as client:
                 _initiate(client, port)
             with _client(port) as client:
                 _wait_primary(client)
                 _create_administrator(client, uri)
-        with _client_of(uri, direct=True) as client:
+        with _client(port, uri) as client:
             _keep_address(client, port)
 
     def healthy(self, context: Context) -> Probe:
         """Whether it takes writes from the administrator."""
-        uri = context.secrets[variable("admin")]
+        port, uri = context.ports["mongo"], context.secrets[variable("admin")]
 
         def probe() -> bool:
-            with _client_of(uri, direct=True) as client:
+            with _client(port, uri) as client:
                 return bool(client.admin.command("hello")["isWritablePrimary"])
 
         return probe
@@ -82,16 +87,20 @@ class Mongo(Server):
 
 
 def _uri(role: str, port: int, known: str | None) -> str:
-    password = known.split("@")[0].rsplit(":", 1)[1] if known else quote(secrets.token_urlsafe(24))
+    password = known.split("@")[0].rsplit(":", 1)[1] if known else secrets.token_urlsafe(24)
     return f"mongodb://millrace_{role}:{password}@127.0.0.1:{port}/?authSource=admin&replicaSet={REPLICA_SET}"
 
 
-def _client(port: int) -> MongoClient[dict[str, Any]]:
-    return MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000)
+def _client(port: int, uri: str | None = None) -> MongoClient[dict[str, Any]]:
+    """A direct connection, with the login of a URI: before the replica set is founded its name would not be accepted."""
+    login = dict(zip(("username", "password"), _login(uri), strict=True)) if uri else {}
+    timeouts = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 3000}
+    return MongoClient("127.0.0.1", port, directConnection=True, **timeouts, **login)
 
 
-def _client_of(uri: str, *, direct: bool) -> MongoClient[dict[str, Any]]:
-    return MongoClient(uri, directConnection=direct, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000)
+def _login(uri: str) -> tuple[str, str]:
+    user, password = uri.removeprefix("mongodb://").split("@")[0].split(":")
+    return user, password
 
 
 def _pings(port: int) -> bool:
@@ -101,7 +110,7 @@ def _pings(port: int) -> bool:
 
 def _has_administrator(uri: str, port: int) -> bool:
     try:
-        with _client_of(uri, direct=True) as client:
+        with _client(port, uri) as client:
             client.admin.command("ping")
             return True
     except OperationFailure as error:
@@ -140,7 +149,7 @@ def _wait_primary(client: MongoClient[dict[str, Any]]) -> None:
 
 
 def _create_administrator(client: MongoClient[dict[str, Any]], uri: str) -> None:
-    user, password = uri.removeprefix("mongodb://").split("@")[0].split(":")
+    user, password = _login(uri)
     client.admin.command("createUser", user, pwd=password, roles=["root"])
 
 
