@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
-from rich.console import Console
 
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import NamesSettings
@@ -65,7 +64,7 @@ def _inside(pipeline: Pipeline, options: Options, screen: Screen) -> int:
     if options.check:
         with screen.step("Comparing with MongoDB"):
             result = check(settings, options.sample, options.wait)
-        show(result, Console(highlight=False))
+        show(result)
         return exit_codes.OK if result.equal else exit_codes.DIFFERENT
     _show_around(pipeline, commands, options, screen)
     trickle(commands, pipeline.client(), options.rate, pipeline.stopped)

@@ -88,7 +88,7 @@ def operator_token(environ: Mapping[str, str]) -> str:
 
 def show(result: Comparison, console: Console | None = None) -> None:
     """Print the table of equal and different, then every difference (the first fifty)."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, soft_wrap=True)
     different = {(each.merchant, each.currency) for each in result.differences if not each.window}
     windows = {(each.merchant, each.currency, each.window) for each in result.differences if each.window}
     table = Table(title="The API's answers against MongoDB itself")
