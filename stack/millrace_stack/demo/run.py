@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
-
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import NamesSettings
 from millrace_stack.demo import baskets
