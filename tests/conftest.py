@@ -1,0 +1,68 @@
+"""Fixtures of the whole run: one server of each kind, started when a test first asks for it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.servers import Servers, close_home, open_home, unique_names
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A SIGTERM ends the run as Ctrl-C does: fixtures are finalized, so that no server stays behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """The shared servers, for tests that pause, kill or restart one; a test leaves them running as it found them."""
+    shared = Servers(open_home())
+    try:
+        yield shared
+    finally:
+        shared.stop()
+        close_home(shared.home, keep_logs=request.session.testsfailed > 0)
+
+
+@pytest.fixture(scope="session")
+def mongo_server(servers: Servers) -> dict[str, str]:
+    """MongoDB: MILLRACE_MONGO_*_URI; only the administrator exists until mongo-init is applied."""
+    return servers.use("mongo")
+
+
+@pytest.fixture(scope="session")
+def kafka_server(servers: Servers) -> dict[str, str]:
+    """Kafka: MILLRACE_KAFKA_BOOTSTRAP."""
+    return servers.use("kafka")
+
+
+@pytest.fixture(scope="session")
+def connect_server(servers: Servers) -> dict[str, str]:
+    """Kafka Connect with its Kafka: MILLRACE_CONNECT_URL, MILLRACE_KAFKA_BOOTSTRAP."""
+    return servers.use("connect")
+
+
+@pytest.fixture(scope="session")
+def cassandra_server(servers: Servers) -> dict[str, str]:
+    """Cassandra: MILLRACE_CASSANDRA_HOSTS and _PORT."""
+    return servers.use("cassandra")
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers: Servers) -> dict[str, str]:
+    """Redis: MILLRACE_REDIS_URL."""
+    return servers.use("redis")
+
+
+@pytest.fixture(scope="session")
+def spark_jars(servers: Servers) -> dict[str, str]:
+    """Spark's extra jars: MILLRACE_SPARK_JARS."""
+    return servers.spark_jars()
+
+
+@pytest.fixture
+def names() -> dict[str, str]:
+    """MILLRACE_NAMES_* of the test's own."""
+    return unique_names()
