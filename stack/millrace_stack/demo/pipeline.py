@@ -85,7 +85,7 @@ class Pipeline:
         self._make_key()
 
     def _servers(self) -> None:
-        millrace(self.home, ("stack", "up"), detached=True)
+        millrace(self.home, ("stack", "up"), detached=True, tell=self._screen.say)
 
     def _make_key(self) -> None:
         """Keep the API key of an earlier start while it is good."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
 
 from millrace_stack import ports
 from millrace_stack.errors import StackError
@@ -26,25 +28,42 @@ KEY = "MILLRACE_COLLECTION_KEY"
 _ADDRESSES = {"collection": "MILLRACE_COLLECTION_URL", "api": "MILLRACE_API_URL"}
 
 
-def millrace(home: Home, arguments: Sequence[str], *, detached: bool = False) -> str:
-    """Run one ``millrace`` command to its end and return what it printed; ``detached`` shields it from Ctrl-C.
+def millrace(home: Home, arguments: Sequence[str], *, detached: bool = False, tell: Callable[[str], None] | None = None) -> str:
+    """Run one ``millrace`` command to its end and return what it printed.
+
+    ``detached`` shields it from Ctrl-C; ``tell`` gets each line that it writes to standard error, as it comes.
 
     Raises:
         StackError: it failed; the message is its own last line.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "millrace", *arguments],
-        env={**os.environ, "MILLRACE_HOME": str(home.path)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=detached,
-    )
-    if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise StackError(f"millrace {' '.join(arguments)}: {(lines or ['exit code ' + str(done.returncode)])[-1].removeprefix('Error: ')}")
-    return done.stdout
+    command = [sys.executable, "-m", "millrace", *arguments]
+    environment = {**os.environ, "MILLRACE_HOME": str(home.path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, start_new_session=detached
+    ) as child:
+        said: list[str] = []
+        reader = threading.Thread(target=_listen, args=(child.stderr, said, tell), daemon=True)
+        reader.start()
+        try:
+            printed = child.stdout.read() if child.stdout else ""
+            code = child.wait()
+        except BaseException:
+            child.terminate()
+            raise
+        finally:
+            reader.join(30)
+    if code:
+        lines = [line for line in [*printed.splitlines(), *said] if line.strip()]
+        raise StackError(f"millrace {' '.join(arguments)}: {(lines or [f'exit code {code}'])[-1].removeprefix('Error: ')}")
+    return printed
+
+
+def _listen(stream: IO[str] | None, said: list[str], tell: Callable[[str], None] | None) -> None:
+    for line in stream or ():
+        said.append(line.rstrip())
+        if tell is not None:
+            tell(f"  {line.rstrip()}")
 
 
 def specs(home: Home, environ: Mapping[str, str]) -> dict[str, ProcessSpec]:
