@@ -92,7 +92,7 @@ def up(environ: Mapping[str, str], only: str, as_json: bool) -> None:
             json.dumps({"home": str(opened.home.path), "settings": shown, "servers": [each.json() for each in opened.status()]}, indent=2)
         )
     else:
-        _say(f"all servers are ready; addresses are in {opened.home.path}")
+        _say(f"ready; addresses are in {opened.home.path}")
 
 
 @stack.command()

@@ -96,6 +96,9 @@ class Processes:
         with self._home.lock(f"start-{spec.name}"):
             owned = self.find(spec.name)
             child: subprocess.Popen[bytes] | None = None
+            port = next(iter(spec.ports.values()), None)
+            if owned is not None and owned.port != port:
+                raise StackError(f"{spec.name} runs on port {owned.port}, not {port}; stop it first with `millrace stack down`")
             if owned is None:
                 self._stop_orphans(spec.name)
                 ports.require_free(spec.ports)

@@ -6,16 +6,18 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from millrace_stack import ports
 from millrace_stack.artefacts.resolve import resolve
-from millrace_stack.errors import StackError
+from millrace_stack.errors import PrerequisiteMissing, StackError
 from millrace_stack.home import Home
+from millrace_stack.identity import alive
 from millrace_stack.java import find_java
 from millrace_stack.processes import Owned, Processes
 from millrace_stack.readiness import Cancelled, wait_until_ready
@@ -26,6 +28,8 @@ CUSTOMER_SECRET = "MILLRACE_COLLECTION_CUSTOMER_SECRET"  # noqa: S105 - the name
 SPARK_JARS = "MILLRACE_SPARK_JARS"
 _WIPED = ("data", "lake", "checkpoints", "demo", "logs")
 """Folders of a home that belong together: a checkpoint without its topics would be worse than none."""
+_MEGABYTES_NEEDED = 1024
+"""What the servers' logs and journals take at once."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Stack:
             return False
 
     def _context(self, names: list[str]) -> Context:
+        self._require_space()
         every_port = [port for server in ALL.values() for port in server.ports]
         chosen = self._settings.chosen_ports()
         assigned = ports.assign(self.home, every_port, chosen)
@@ -137,6 +142,12 @@ class Stack:
         java = str(find_java(os.environ)) if any(name in ("kafka", "connect", "cassandra") for name in names) else "java"
         return Context(self.home, self._settings, assigned, made, artefacts, java)
 
+    def _require_space(self) -> None:
+        free = shutil.disk_usage(self.home.folder()).free // 2**20
+        if free < _MEGABYTES_NEEDED:
+            needed = f"{_MEGABYTES_NEEDED} MB are needed: free some, or put the home elsewhere with MILLRACE_HOME"
+            raise PrerequisiteMissing(f"{self.home.path} has {free} MB of disk left and {needed}")
+
     def _start(self, names: list[str], context: Context) -> None:
         self._cancelled.clear()
         started: dict[str, Future[Owned]] = {}
@@ -145,10 +156,10 @@ class Stack:
                 for name in names:
                     started[name] = pool.submit(self._start_one, name, context, [started[need] for need in ALL[name].needs])
                 done, _ = wait(started.values(), return_when=FIRST_EXCEPTION)
-                failed = [future.exception() for future in done if future.exception()]
+                failed = [error for future in done if (error := future.exception())]
                 if failed:
                     # What failed first is the cause; the others were cancelled because of it.
-                    raise next((error for error in failed if error and not isinstance(error, Cancelled)), failed[0])  # type: ignore[misc]
+                    raise next((error for error in failed if not isinstance(error, Cancelled)), failed[0])
             finally:
                 self._cancelled.set()
         self._cancelled.clear()
@@ -161,8 +172,8 @@ class Stack:
         running = self.processes.find(name) is not None
         owned = self.processes.start(server.spec(context))
         server.prepare(context)
-        alive = lambda: self.processes.find(name) is not None  # noqa: E731
-        wait_until_ready(name, server.healthy(context), alive, self._settings.start_within, self.home.log(name), self._cancelled)
+        log = self.home.log(name)
+        wait_until_ready(name, server.healthy(context), partial(alive, owned.identity), self._settings.start_within, log, self._cancelled)
         self._report(f"{name} {'runs already' if running else 'is ready'} (pid {owned.pid}, port {owned.port})")
         return owned
 
@@ -194,7 +205,7 @@ def spark_jars(settings: StackSettings, report: Callable[[str], None]) -> dict[s
     return {SPARK_JARS: str(resolve(["spark"], settings.cache_path(), report)["spark"])}
 
 
-def home_of(environ: Any) -> Home:
+def home_of(environ: Mapping[str, str]) -> Home:
     """The home that the command was given."""
     return Home(Path(environ["MILLRACE_HOME"]).resolve())
 

@@ -48,6 +48,7 @@ class Server(ABC):
 
     def prepare(self, context: Context) -> None:
         """What is to be done once it answers; repeated at every start."""
+        return
 
     def endpoints(self, context: Context) -> dict[str, str]:
         """Settings for its clients."""
@@ -82,7 +83,8 @@ def log4j2_config(folder: Path) -> str:
     """A log4j2 configuration that prints to standard output; Kafka logs nothing without one. Answers the JVM flag."""
     path = folder / "log4j2.xml"
     path.write_text(
-        '<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d{ISO8601} %p %c{1} %m%n"/></Console></Appenders>'
+        '<Configuration status="WARN"><Appenders>'
+        '<Console name="out"><PatternLayout pattern="%d{ISO8601} %p %c{1} %m%n"/></Console></Appenders>'
         '<Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers></Configuration>\n'
     )
-    return f"-Dlog4j2.configurationFile=file:{path}"
+    return f"-Dlog4j2.configurationFile={path.as_uri()}"

@@ -29,7 +29,9 @@ _OPENS = {
 }
 
 _LOGBACK = """<configuration>
-  <appender name="out" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d{ISO8601} %-5level %logger{0} %msg%n</pattern></encoder></appender>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{ISO8601} %-5level %logger{0} %msg%n</pattern></encoder>
+  </appender>
   <root level="INFO"><appender-ref ref="out"/></root>
 </configuration>
 """
@@ -95,10 +97,10 @@ def _jvm_flags(jars: Path) -> list[str]:
 def _system_properties(context: Context, data: Path, conf: Path) -> list[str]:
     temporary = context.home.folder("data", "cassandra", "tmp")
     return [
-        f"-Dcassandra.config=file://{conf}/cassandra.yaml",
+        f"-Dcassandra.config={(conf / 'cassandra.yaml').as_uri()}",
         f"-Dcassandra.storagedir={data}",
         f"-Dcassandra.logdir={data}",
-        f"-Dlogback.configurationFile=file://{conf}/logback.xml",
+        f"-Dlogback.configurationFile={(conf / 'logback.xml').as_uri()}",
         f"-Djava.io.tmpdir={temporary}",
         "-Dcassandra-foreground=yes",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
@@ -125,11 +127,11 @@ listen_address: 127.0.0.1
 rpc_address: 127.0.0.1
 storage_port: {storage}
 native_transport_port: {context.ports["cassandra"]}
-data_file_directories: [{data}/data]
-commitlog_directory: {data}/commitlog
-saved_caches_directory: {data}/saved_caches
-hints_directory: {data}/hints
-cdc_raw_directory: {data}/cdc_raw
+data_file_directories: ["{data}/data"]
+commitlog_directory: "{data}/commitlog"
+saved_caches_directory: "{data}/saved_caches"
+hints_directory: "{data}/hints"
+cdc_raw_directory: "{data}/cdc_raw"
 commitlog_sync: group
 commitlog_sync_group_window: 5ms
 commitlog_disk_access_mode: legacy

@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -69,6 +70,9 @@ def _properties(context: Context) -> dict[str, str]:
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "1",
+        # After kill -9 the broker may register again when its old session has ended; the default of 9 s would be most of the restart.
+        "broker.session.timeout.ms": "5000",
+        "broker.heartbeat.interval.ms": "1000",
         "group.initial.rebalance.delay.ms": "0",
         # Debezium's producers send requests of up to 4 MiB.
         "message.max.bytes": "4194304",
@@ -95,7 +99,8 @@ def _format(tool: list[str], properties: Path, log: Path) -> None:
 def _has_broker(port: int) -> bool:
     try:
         # librdkafka would print refused connections; log_level 0 keeps it silent while we poll.
-        client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0, "error_cb": lambda error: None})
+        quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda error: None}
+        client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", **quiet})
         return len(client.list_topics(timeout=2.0).brokers) > 0
     except KafkaException:
         return False

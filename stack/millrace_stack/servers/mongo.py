@@ -93,9 +93,8 @@ def _uri(role: str, port: int, known: str | None) -> str:
 
 def _client(port: int, uri: str | None = None) -> MongoClient[dict[str, Any]]:
     """A direct connection, with the login of a URI: before the replica set is founded its name would not be accepted."""
-    login = dict(zip(("username", "password"), _login(uri), strict=True)) if uri else {}
-    timeouts = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 3000}
-    return MongoClient("127.0.0.1", port, directConnection=True, **timeouts, **login)
+    login: dict[str, Any] = dict(zip(("username", "password"), _login(uri), strict=True)) if uri else {}
+    return MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000, **login)
 
 
 def _login(uri: str) -> tuple[str, str]:
