@@ -16,7 +16,6 @@ from millrace_stack.servers.base import Context, Server
 
 REPLICA_SET = "rs0"
 ROLES = ("admin", "collection", "relay", "debezium", "truth")
-_NOT_YET_INITIALIZED = 94
 _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
 
@@ -115,24 +114,11 @@ def _has_administrator(uri: str, port: int) -> bool:
     except OperationFailure as error:
         if error.code != _AUTHENTICATION_FAILED:
             raise
-    with _client(port) as client:
-        try:
-            # Allowed without a login only through the localhost exception, that is while there is no user at all.
-            client.admin.command("replSetGetStatus")
-        except OperationFailure as error:
-            if error.code == _UNAUTHORIZED:
-                raise StackError(
-                    "mongo: the data holds an administrator with another password than secrets.json; `millrace stack wipe` starts afresh"
-                ) from None
     return False
 
 
 def _initiate(client: MongoClient[dict[str, Any]], port: int) -> None:
-    try:
-        client.admin.command("replSetGetStatus")
-    except OperationFailure as error:
-        if error.code != _NOT_YET_INITIALIZED:
-            raise
+    if "setName" not in client.admin.command("hello"):
         members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
         client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
 
@@ -148,8 +134,15 @@ def _wait_primary(client: MongoClient[dict[str, Any]]) -> None:
 
 
 def _create_administrator(client: MongoClient[dict[str, Any]], uri: str) -> None:
+    """Use the localhost exception: without a login, the first user may be made, and only that one."""
     user, password = _login(uri)
-    client.admin.command("createUser", user, pwd=password, roles=["root"])
+    try:
+        client.admin.command("createUser", user, pwd=password, roles=["root"])
+    except OperationFailure as error:
+        if error.code != _UNAUTHORIZED:
+            raise
+        problem = "the data holds an administrator with another password than secrets.json"
+        raise StackError(f"mongo: {problem}; `millrace stack wipe` starts afresh") from None
 
 
 def _keep_address(client: MongoClient[dict[str, Any]], port: int) -> None:
