@@ -34,6 +34,9 @@ test-unit: $(STAMP) ## The tests that need no server
 chaos: setup ## Kill servers and jobs in mid-replay and compare with the truth
 	@$(PY) -m pytest tests/chaos $(PYTEST_ARGS)
 
+bench: setup ## Measure the whole pipeline on this machine; BENCH_ARGS="--json PATH"
+	@$(PY) bench/end_to_end.py $(BENCH_ARGS)
+
 lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
