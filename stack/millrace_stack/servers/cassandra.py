@@ -133,13 +133,13 @@ saved_caches_directory: "{data}/saved_caches"
 hints_directory: "{data}/hints"
 cdc_raw_directory: "{data}/cdc_raw"
 commitlog_sync: group
-commitlog_sync_group_window: 5ms
+commitlog_sync_group_window: 2ms
 commitlog_disk_access_mode: legacy
 auto_snapshot: false
 hinted_handoff_enabled: false
 auto_bootstrap: false
 concurrent_reads: 16
-concurrent_writes: 16
+concurrent_writes: 64
 memtable_heap_space: 256MiB
 memtable_offheap_space: 256MiB
 memtable_allocation_type: offheap_objects
