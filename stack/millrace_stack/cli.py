@@ -41,7 +41,7 @@ def _server(context: click.Context, parameter: click.Parameter, value: str) -> s
 
 @click.group()
 def stack() -> None:
-    r"""Start, stop and look at the local servers: MongoDB, Kafka, Connect, Cassandra, Redis.
+    """Start, stop and look at the local servers: MongoDB, Kafka, Connect, Cassandra, Redis.
 
     They are real processes on 127.0.0.1; their data is in the home folder (MILLRACE_HOME, default .millrace), their programs in a cache
     (MILLRACE_STACK_CACHE, default ~/.cache/millrace).
