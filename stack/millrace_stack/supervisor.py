@@ -178,11 +178,7 @@ class Stack:
         return owned
 
     def _endpoints(self, names: list[str], context: Context) -> dict[str, str]:
-        found = {
-            "MILLRACE_LAKE_WAREHOUSE": str(self.home.path / "lake"),
-            "MILLRACE_PROCESSORS_CHECKPOINTS": str(self.home.path / "checkpoints"),
-        }
-        found["MILLRACE_API_JWKS"] = str(self.home.path / "keys" / "jwks.json")
+        found: dict[str, str] = {}
         for name in names:
             found |= ALL[name].endpoints(context)
         if set(names) == set(ALL):

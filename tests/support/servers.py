@@ -103,5 +103,3 @@ def _sweep(folder: Path) -> None:
     for name in processes.names():
         processes.stop(name, within=5.0)
     shutil.rmtree(folder, ignore_errors=True)
-
-
