@@ -11,15 +11,28 @@ customer keys as UTF-8 strings, and normalised through a union; exact up to 4,09
 
 from __future__ import annotations
 
-import math
 import struct
+from bisect import bisect_left
 from collections.abc import Mapping
 
 RELATIVE_ERROR = 0.01
 GAMMA = 101 / 99
-LOG_GAMMA = 2 * math.atanh(0.01)
-"""ln(101/99) to the last bit: the difference of two logarithms loses enough digits to misplace amounts from 1e10 on."""
+LARGEST = 10**12
+"""The largest amount that a payment may have (the source's validator)."""
 ZERO = -32768
+
+
+def _upper_bounds() -> tuple[int, ...]:
+    """floor(gamma^i) for i = 0, 1, ... up to beyond ``LARGEST``, in integers: a logarithm differs by machine in its last bit."""
+    bounds, above, below = [1], 101, 99
+    while bounds[-1] < LARGEST:
+        bounds.append(above // below)
+        above, below = above * 101, below * 99
+    return tuple(bounds)
+
+
+UPPER_BOUNDS = _upper_bounds()
+"""The largest whole amount of bucket i, by i; several small buckets hold none."""
 FORMAT = 1
 THETA_LG_K = 12
 THETA_STANDARD_ERROR = 0.0163
@@ -29,14 +42,14 @@ _PAIR = struct.Struct(">hI")
 
 
 def bucket_index(amount: int) -> int:
-    """Index of an amount (minor units, >= 0).
+    """Index of an amount (minor units, 0 to ``LARGEST``).
 
     Raises:
-        ValueError: for a negative amount.
+        ValueError: for an amount outside.
     """
-    if amount < 0:
-        raise ValueError(f"amount {amount} is negative")
-    return ZERO if amount == 0 else math.ceil(math.log(amount) / LOG_GAMMA)
+    if not 0 <= amount <= LARGEST:
+        raise ValueError(f"amount {amount} is not from 0 to {LARGEST}")
+    return ZERO if amount == 0 else bisect_left(UPPER_BOUNDS, amount)
 
 
 def bucket_value(index: int) -> float:
