@@ -23,7 +23,7 @@ DIMENSIONS: Final = ("method", "gender", "age_band", "grade", "country", "device
 UNKNOWN: Final = "unknown"
 
 AGE_BANDS: Final = ("0-17", "18-24", "25-34", "35-44", "45-54", "55-64", "65+")
-_AGE_LIMITS: Final = (18, 25, 35, 45, 55, 65)
+AGE_LIMITS: Final = (18, 25, 35, 45, 55, 65)
 
 
 def payment_fact_id(payment_id: str) -> str:
@@ -43,4 +43,4 @@ def age_band(birth_year: int | None, year_of_payment: int) -> str:
     age = year_of_payment - birth_year
     if not 0 <= age <= 120:
         return UNKNOWN
-    return AGE_BANDS[sum(age >= limit for limit in _AGE_LIMITS)]
+    return AGE_BANDS[sum(age >= limit for limit in AGE_LIMITS)]

@@ -1,0 +1,113 @@
+"""``millrace process``: the analysis jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import click
+import orjson
+
+from millrace_contracts import exit_codes
+from millrace_processors.errors import CommandError, ProcessorsError, UnavailableError
+from millrace_processors.settings import Config
+from millrace_runtime import logs
+from millrace_runtime.ops import OpsServer
+from millrace_runtime.stopping import StopSignal
+
+QUERIES = ("payments", "merchants", "users")
+
+
+class Failed(click.ClickException):
+    """A job failed; a supervisor may start it again."""
+
+    exit_code = exit_codes.FATAL
+
+
+class Refused(Failed):
+    """What was asked for can not be done."""
+
+    exit_code = exit_codes.USAGE
+
+
+class Away(Failed):
+    """A server does not answer."""
+
+    exit_code = exit_codes.UNAVAILABLE
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Show the tier's errors as one line each."""
+    try:
+        yield
+    except CommandError as error:
+        raise Refused(str(error)) from None
+    except UnavailableError as error:
+        raise Away(str(error)) from None
+    except ProcessorsError as error:
+        raise Failed(str(error)) from None
+
+
+@click.group()
+def process() -> None:
+    """Run the analysis jobs: change events in, reports out.
+
+    \b
+    millrace process tables     declare the tables of the lake and the report store
+    millrace process stream     keep the reports up to date
+    """
+
+
+@process.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@click.pass_obj
+def tables(environ: Mapping[str, str], as_json: bool) -> None:
+    """Declare Cassandra's keyspace and tables and the lake's tables; safe to repeat, never drops data."""
+    from millrace_processors import session, tables
+
+    with reported():
+        config = Config.load(environ)
+        store = tables.declare_store(config)
+        spark = session.build(config, "tables")
+        lake = tables.declare_lake(config, spark)
+        spark.stop()
+    if as_json:
+        click.echo(orjson.dumps({"store": store, "lake": lake}))
+    else:
+        click.echo("\n".join([*store, *lake]))
+
+
+@process.command()
+@click.option(
+    "--trigger", default="10 seconds", show_default=True, help="How often a micro-batch begins, such as '5 seconds' or '1 minute'."
+)
+@click.option("--query", "names", multiple=True, type=click.Choice(QUERIES), help="Only these topics; default all. One driver each scales.")
+@click.option("--ops-port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port of /health, /ready, /metrics; 0: any.")
+@click.pass_obj
+def stream(environ: Mapping[str, str], trigger: str, names: tuple[str, ...], ops_port: int) -> None:
+    """Keep the reports up to date with the change events in Kafka, until Ctrl-C or SIGTERM.
+
+    \b
+    A batch that has begun is finished first. kill -9 at any instant is safe: the next start goes on from the
+    checkpoint and gives the same reports.
+    Example: millrace process stream --trigger '5 seconds'
+             millrace process stream --query payments      the payments only, the rest in another driver
+    Exit codes: 0 stopped, 2 a setting or topic is missing, 3 a server is away, 6 a query kept failing.
+    """
+    from millrace_processors import session
+    from millrace_processors.metrics import Metrics
+    from millrace_processors.streaming import Streaming
+
+    with reported():
+        config = Config.load(environ)
+        logs.configure(config.runtime, "processors")
+        stop = StopSignal().install()
+        metrics = Metrics()
+        spark = session.build(config, "stream")
+        # Spark's own handler would tear the session down under a batch.
+        stop.install()
+        job = Streaming(config, spark, metrics, names or QUERIES, trigger)
+        with OpsServer(metrics.registry, job.readiness, config.runtime.host, ops_port):
+            job.run(stop)
+        spark.stop()

@@ -1,0 +1,121 @@
+"""The lake: facts and dimensions as Iceberg tables, and what the analysis needs to know of their snapshots.
+
+A snapshot that a micro-batch appended carries ``millrace.batch`` = ``<query>:<batch id>`` in its summary, so that a batch that runs again
+finds its facts in the lake already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from millrace_processors.errors import LakeError
+from millrace_processors.facts import COLUMNS
+from millrace_processors.session import CATALOG
+from millrace_processors.settings import LakeSettings
+
+BATCH = "millrace.batch"
+EPOCH = "millrace.epoch"
+"""Table property: microseconds of the table's creation; a lake that is rebuilt later is sure to exceed it (I7)."""
+_TYPES = {"window_start": "timestamp", "occurred_at": "timestamp", "retracted": "boolean"} | dict.fromkeys(
+    ("amount", "points_used", "points_earned", "version"), "bigint"
+)
+_TABLE_PROPERTIES = {
+    "format-version": "2",
+    "write.parquet.compression-codec": "zstd",
+    # One writer task a partition: without it every task would leave a small file in every partition that it touches.
+    "write.distribution-mode": "hash",
+    "write.target-file-size-bytes": str(128 * 1024 * 1024),
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+    "commit.manifest.min-count-to-merge": "50",
+    "commit.retry.num-retries": "20",
+    "read.split.open-file-cost": str(512 * 1024),
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state of the facts table. ``version`` is what reports computed from it carry (I7); ``parent`` is None for the first one."""
+
+    id: int
+    parent: int | None
+    version: int
+    batch: str | None
+
+
+class Lake:
+    """The tables of one namespace."""
+
+    def __init__(self, session: SparkSession, settings: LakeSettings, namespace: str) -> None:
+        self.session = session
+        self._settings = settings
+        self._namespace = f"{CATALOG}.{namespace}"
+        self.facts = f"{self._namespace}.facts"
+        self.merchants = f"{self._namespace}.merchants"
+        self.users = f"{self._namespace}.users"
+
+    def declare(self) -> list[str]:
+        """Create what is missing; the names of all tables."""
+        self.session.sql(f"CREATE NAMESPACE IF NOT EXISTS {self._namespace}")
+        columns = ", ".join(f"{name} {_TYPES.get(name, 'string')}" for name in COLUMNS)
+        partition = f"{self._settings.time_partition}(window_start), bucket({self._settings.buckets}, merchant_id)"
+        self._create(self.facts, columns, f"PARTITIONED BY ({partition})", {EPOCH: str(time.time_ns() // 1000)})
+        history = "version bigint, deleted boolean, document string, seen_at timestamp"
+        self._create(self.merchants, f"merchant_id string, {history}", "")
+        self._create(self.users, f"user_key string, {history}", "")
+        return [self.facts, self.merchants, self.users]
+
+    def _create(self, table: str, columns: str, partition: str, more: dict[str, str] | None = None) -> None:
+        properties = ", ".join(f"'{key}' = '{value}'" for key, value in (_TABLE_PROPERTIES | (more or {})).items())
+        self.session.sql(f"CREATE TABLE IF NOT EXISTS {table} ({columns}) USING iceberg {partition} TBLPROPERTIES ({properties})")
+
+    def append(self, facts: DataFrame, query: str, batch_id: int) -> None:
+        """Step 3: append the facts of one micro-batch in one commit that names it."""
+        facts.select(*COLUMNS).writeTo(self.facts).option(f"snapshot-property.{BATCH}", f"{query}:{batch_id}").append()
+
+    def of_batch(self, query: str, batch_id: int) -> Snapshot | None:
+        """The snapshot that a batch has appended, or None where it has not (yet)."""
+        for found in self._history():
+            name, _, number = (found.batch or "").rpartition(":")
+            if name == query and int(number) <= batch_id:
+                # The batches of a query come in order: behind an older one there is no newer.
+                return found if int(number) == batch_id else None
+        return None
+
+    def current(self) -> Snapshot | None:
+        """The newest snapshot, or None of an empty table."""
+        return next(self._history(), None)
+
+    def read(self, snapshot: Snapshot) -> DataFrame:
+        """All facts as of a snapshot."""
+        return self.session.read.option("snapshot-id", str(snapshot.id)).table(self.facts)
+
+    def appended(self, snapshot: Snapshot) -> DataFrame:
+        """The facts that one snapshot added."""
+        if snapshot.parent is None:
+            return self.read(snapshot)
+        ends = {"start-snapshot-id": str(snapshot.parent), "end-snapshot-id": str(snapshot.id)}
+        return self.session.read.options(**ends).table(self.facts)
+
+    def _table(self) -> Any:
+        jvm: Any = self.session._jvm
+        try:
+            table = jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(self.session._jsparkSession, self.facts)
+        except Exception as error:
+            raise LakeError(f"the lake has no table {self.facts}; run `millrace process tables`") from error
+        table.refresh()
+        return table
+
+    def _history(self) -> Iterator[Snapshot]:
+        """Snapshots from the newest back along their parents, as far as maintenance has kept them."""
+        table = self._table()
+        epoch, found = int(table.properties()[EPOCH]), table.currentSnapshot()
+        while found is not None:
+            parent = found.parentId()
+            yield Snapshot(found.snapshotId(), parent, epoch + found.sequenceNumber(), found.summary().get(BATCH))
+            found = table.snapshot(parent) if parent is not None else None

@@ -1,0 +1,115 @@
+"""Steps 4 to 7: from touched keys, or a whole range, to reports in the store. Streaming and reprocessing share this path (I6)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from millrace_contracts.facts import DIMENSIONS
+from millrace_contracts.settings import RedisSettings
+from millrace_contracts.windows import WINDOW_MS
+from millrace_processors import notices, pruning, report_store, reports
+from millrace_processors.batches import whole_keys
+from millrace_processors.facts import KEY
+from millrace_processors.lake import Lake, Snapshot
+from millrace_processors.settings import Config
+
+_NEEDED = (
+    *KEY, "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key", *DIMENSIONS, "version", "version_order", "retracted",
+)  # fmt: skip
+_AUDIT = "reports bigint, facts bigint, payments bigint, gross bigint, refunds bigint, refunded_amount bigint, unnoticed bigint"
+BROADCAST_KEYS = 500_000
+"""Up to so many touched keys are sent to every task instead of shuffling the facts to them."""
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What one refresh has written. ``unnoticed``: notices that Redis did not take."""
+
+    reports: int = 0
+    facts: int = 0
+    payments: int = 0
+    gross: int = 0
+    refunds: int = 0
+    refunded_amount: int = 0
+    unnoticed: int = 0
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where a task's reports go; travels to the workers."""
+
+    target: report_store.Target
+    redis: RedisSettings
+    redis_prefix: str
+
+
+def touched(config: Config, lake: Lake, appended: Sequence[Snapshot], complete_through_ms: int | None) -> Refreshed:
+    """Refresh the keys that snapshots have touched, from the newest snapshot's facts (which include theirs)."""
+    newest = lake.current()
+    assert newest is not None, "a snapshot was appended"
+    parts = [lake.appended(each).select(*KEY) for each in appended]
+    keys = functools.reduce(DataFrame.unionByName, parts).distinct().persist()
+    try:
+        extent = pruning.extent(keys)
+        facts = lake.read(newest).where(pruning.condition(extent))
+        small = F.broadcast(keys) if extent.keys <= BROADCAST_KEYS else keys
+        return write(config, facts.join(small, list(KEY), "left_semi"), newest, complete_through_ms)
+    finally:
+        keys.unpersist()
+
+
+def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: int | None) -> Refreshed:
+    """Refresh every key of a range; the condition may speak of the key's columns only.
+
+    An empty lake has nothing to refresh.
+    """
+    newest = lake.current()
+    if newest is None:
+        return Refreshed()
+    return write(config, lake.read(newest).where(condition), newest, complete_through_ms)
+
+
+def write(config: Config, facts: DataFrame, snapshot: Snapshot, complete_through_ms: int | None) -> Refreshed:
+    """Compute the reports of whole keys and write them."""
+    processors = config.processors
+    target = report_store.Target(
+        cassandra=config.cassandra,
+        keyspace=config.names.keyspace,
+        inflight=processors.cassandra_inflight,
+        patience_seconds=processors.cassandra_patience_seconds,
+        version=snapshot.version,
+        complete_through_ms=complete_through_ms,
+    )
+    sink = Sink(target, config.redis, config.names.redis_prefix)
+    written = arranged(facts).mapInArrow(functools.partial(_task, sink), _AUDIT)
+    sums = written.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in written.columns)).first()
+    assert sums is not None
+    return Refreshed(**sums.asDict())
+
+
+def arranged(facts: DataFrame) -> DataFrame:
+    """Facts as ``reports.compute`` wants them: the keys of one merchant and day in one task, sorted."""
+    window = (F.unix_millis("window_start") / WINDOW_MS).cast("bigint")
+    # One number that sorts by merchant, then by time: most comparisons of the sort end there. 2^21 windows are 39 years.
+    order = F.shiftleft(F.xxhash64("merchant_id"), 21).bitwiseOR(F.pmod(window, F.lit(1 << 21)))
+    spread = facts.select(*_NEEDED).repartition("merchant_id", F.to_date("window_start"))
+    by = (order, *KEY, "fact_id", F.col("version").desc(), F.col("version_order").desc())
+    return spread.sortWithinPartitions(*by)
+
+
+def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """What a worker does with its share; runs in Spark's Python worker."""
+    for batch in whole_keys(batches):
+        found = reports.compute(batch)
+        report_store.write(sink.target, found)
+        told = list(notices.of_reports(found, sink.target.grain, sink.target.version, sink.target.complete_through_ms))
+        unnoticed = 0 if notices.publish(sink.redis, sink.redis_prefix, told) else len(told)
+        sums = {name: int(found.counters[name].sum()) for name in ("payments", "gross", "refunds", "refunded_amount")}
+        row = {"reports": len(found), "facts": batch.num_rows, **sums, "unnoticed": unnoticed}
+        yield pa.RecordBatch.from_pylist([row])

@@ -1,0 +1,211 @@
+"""Step 6: reports into Cassandra, from the Python workers of Spark.
+
+Every statement is idempotent and carries the report's version as its write timestamp (I7). Reports of one Cassandra partition that
+stand together travel in one unlogged batch. One session a worker process, made after the fork and kept for later tasks.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, RequestExecutionException
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, BoundStatement, PreparedStatement
+
+from millrace_contracts.reports import BREAKDOWNS, COUNTERS, REPORTS_TABLE
+from millrace_contracts.settings import CassandraSettings
+from millrace_contracts.windows import Grain, bucket, from_ms
+from millrace_processors.errors import ReportStoreError
+from millrace_processors.reports import Reports
+
+RETRIED = (RequestExecutionException, NoHostAvailable, OperationTimedOut, DriverException, OSError)
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+BATCH_ROWS, BATCH_BYTES = 20, 48 * 1024
+_COLUMNS = (
+    "merchant_id", "grain", "bucket", "window_start", "currency", *COUNTERS, *BREAKDOWNS, "customers", "amounts", "revision", "version",
+    "complete_through",
+)  # fmt: skip
+_FIRST_SIZED = _COLUMNS.index(BREAKDOWNS[0])
+_BIGINT = struct.Struct(">q")
+_open: dict[CassandraSettings, Session] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where reports go and what they are stamped with."""
+
+    cassandra: CassandraSettings
+    keyspace: str
+    inflight: int
+    patience_seconds: float
+    version: int
+    complete_through_ms: int | None
+    grain: Grain = Grain.TEN_MINUTES
+
+
+def connect(settings: CassandraSettings) -> Session:
+    """A new session; the caller shuts its cluster down.
+
+    Raises:
+        NoHostAvailable: no node answers.
+    """
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.local_dc)),
+        # The API reads LOCAL_QUORUM too: what a notice tells of is seen.
+        consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+        request_timeout=20,
+    )
+    auth = PlainTextAuthProvider(settings.username, settings.password) if settings.username else None
+    cluster = Cluster(
+        settings.contact_points(),
+        port=settings.port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        auth_provider=auth,
+        reconnection_policy=ExponentialReconnectionPolicy(0.5, 5.0),
+        protocol_version=5,
+        connect_timeout=5,
+    )
+    try:
+        return cluster.connect()
+    except BaseException:
+        cluster.shutdown()
+        raise
+
+
+def session(settings: CassandraSettings) -> Session:
+    """The session of this process."""
+    with _lock:
+        if settings not in _open:
+            _open[settings] = connect(settings)
+        return _open[settings]
+
+
+def write(target: Target, reports: Reports) -> None:
+    """Write reports, with bounded retries; all of them are in when it returns.
+
+    Raises:
+        ReportStoreError: Cassandra did not take them within the patience.
+    """
+    deadline, pause, left = time.monotonic() + target.patience_seconds, FIRST_PAUSE, _rows(target, reports)
+    while True:
+        try:
+            found = session(target.cassandra)
+            left, problem = _attempt(found, _prepared(found, target.keyspace), left, target)
+        except RETRIED as error:
+            problem = error
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise ReportStoreError(f"Cassandra did not take {len(left)} reports in {target.patience_seconds:.0f} s: {problem}")
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+Row = list[Any]
+"""Cells in the protocol's bytes, or UNSET_VALUE."""
+
+
+def _rows(target: Target, reports: Reports) -> list[list[Row]]:
+    """The reports' cells in the protocol's bytes, in batches of one partition; the driver's own conversion is ten times slower."""
+    pack, grain = _BIGINT.pack, target.grain.value.encode()
+    through = UNSET_VALUE if target.complete_through_ms is None else pack(target.complete_through_ms)
+    version = pack(target.version)
+    counters = [[pack(value) for value in reports.counters[name].tolist()] for name in COUNTERS]
+    starts = reports.window_ms.tolist()
+    keys = zip(reports.merchants, starts, reports.currencies, strict=True)
+    maps = [reports.breakdowns[name] for name in BREAKDOWNS]
+    cells = zip(*counters, *maps, reports.customers, reports.amounts, map(pack, reports.revision.tolist()), strict=True)
+    buckets = {start: bucket(target.grain, from_ms(start)).encode() for start in set(starts)}
+    rows = (
+        [merchant.encode(), grain, buckets[start], pack(start), currency.encode(), *values, version, through, version]
+        for (merchant, start, currency), values in zip(keys, cells, strict=True)
+    )
+    return list(_grouped(rows))
+
+
+def _grouped(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        weight = sum(map(len, row[_FIRST_SIZED:-3]))
+        if batch and (batch[-1][0] != row[0] or batch[-1][2] != row[2] or len(batch) == BATCH_ROWS or size + weight > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += weight
+    if batch:
+        yield batch
+
+
+def _prepared(found: Session, keyspace: str) -> PreparedStatement:
+    cache: dict[str, PreparedStatement] = found.__dict__.setdefault("millrace_prepared", {})
+    if keyspace not in cache:
+        marks = ", ".join("?" * len(_COLUMNS))
+        statement = f"INSERT INTO {keyspace}.{REPORTS_TABLE} ({', '.join(_COLUMNS)}) VALUES ({marks}) USING TIMESTAMP ?"  # noqa: S608 - names of our own
+        cache[keyspace] = found.prepare(statement)
+        cache[keyspace].is_idempotent = True
+    return cache[keyspace]
+
+
+def _attempt(found: Session, prepared: PreparedStatement, batches: list[list[Row]], target: Target) -> tuple[list[list[Row]], Any]:
+    """Send every batch, so many in flight at a time; those that failed, and one reason."""
+    slots, failed, reasons = threading.Semaphore(target.inflight), [], []
+    for batch in batches:
+        slots.acquire()
+        future = found.execute_async(_statement(prepared, batch))
+
+        def refused(error: Exception, batch: list[Row] = batch) -> None:
+            failed.append(batch)
+            reasons.append(error)
+            slots.release()
+
+        future.add_callbacks(lambda _: slots.release(), refused)
+    for _ in range(target.inflight):
+        slots.acquire()
+    return failed, reasons[0] if reasons else None
+
+
+def _statement(prepared: PreparedStatement, batch: list[Row]) -> BoundStatement | BatchStatement:
+    bound = [_bound(prepared, row) for row in batch]
+    if len(bound) == 1:
+        return bound[0]
+    together = BatchStatement(BatchType.UNLOGGED)
+    together.is_idempotent = True
+    for each in bound:
+        together.add(each)
+    return together
+
+
+def _bound(prepared: PreparedStatement, row: Row) -> BoundStatement:
+    bound = BoundStatement(prepared)
+    bound.values = row
+    return bound
+
+
+def execute_all(found: Session, statements: list[tuple[PreparedStatement, tuple[Any, ...]]]) -> None:
+    """Run idempotent statements concurrently.
+
+    Raises:
+        ReportStoreError: one of them failed after its retries.
+    """
+    from cassandra.concurrent import execute_concurrent
+
+    left, pause = statements, FIRST_PAUSE
+    while left:
+        results = execute_concurrent(found, left, concurrency=32, raise_on_first_error=False)
+        failed = [(statement, result[1]) for statement, result in zip(left, results, strict=True) if not result[0]]
+        if failed and pause > LONGEST_PAUSE:
+            raise ReportStoreError(f"Cassandra did not take {len(failed)} rows: {failed[0][1]}")
+        left = [statement for statement, _ in failed]
+        if left:
+            time.sleep(pause)
+            pause *= 2

@@ -1,0 +1,73 @@
+"""The Spark session: one per process, with the lake as catalogue ``lake``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from millrace_processors.errors import CommandError
+from millrace_processors.settings import Config
+
+CATALOG = "lake"
+_ICEBERG = "org.apache.iceberg.spark"
+
+
+def build(config: Config, name: str) -> SparkSession:
+    """Start (or get) the session; ten seconds the first time in a process.
+
+    Raises:
+        CommandError: a property in MILLRACE_SPARK_EXTRA is not key=value.
+    """
+    # The workers run this very interpreter, which has our packages.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(f"millrace {name}").master(config.spark.master)
+    for key, value in properties(config).items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("WARN")
+    return session
+
+
+def properties(config: Config) -> dict[str, str]:
+    """Spark's properties, MILLRACE_SPARK_EXTRA last."""
+    jars = sorted(str(path) for path in Path(config.spark.jars).glob("*.jar"))
+    # Generated code of wide projections is larger than the JIT takes by default; without this it stays interpreted.
+    java = "-XX:-DontCompileHugeMethods -XX:+UseParallelGC"
+    found = {
+        "spark.jars": ",".join(jars),
+        "spark.driver.memory": config.spark.driver_memory,
+        "spark.executor.memory": config.spark.executor_memory,
+        "spark.driver.extraJavaOptions": java,
+        "spark.executor.extraJavaOptions": java,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.scheduler.mode": "FAIR",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(config.spark.shuffle_partitions),
+        # Equal work for equal input: coalescing by size would merge the few tasks that write to Cassandra into one.
+        "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.streaming.stopTimeout": "60000",
+        "spark.sql.extensions": f"{_ICEBERG}.extensions.IcebergSparkSessionExtensions",
+        f"spark.sql.catalog.{CATALOG}": f"{_ICEBERG}.SparkCatalog",
+        f"spark.sql.catalog.{CATALOG}.type": "hadoop",
+        f"spark.sql.catalog.{CATALOG}.warehouse": config.lake.warehouse,
+        # foreachBatch runs in a cloned session: with the cache on, the other session would see stale tables.
+        f"spark.sql.catalog.{CATALOG}.cache-enabled": "false",
+    }
+    if config.spark.master.startswith("local"):
+        found |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return found | _extra(config.spark.extra)
+
+
+def _extra(text: str) -> dict[str, str]:
+    pairs = [pair.strip().partition("=") for pair in text.split(";") if pair.strip()]
+    for key, equals, _ in pairs:
+        if not equals or not key.startswith("spark."):
+            raise CommandError(f"MILLRACE_SPARK_EXTRA: {key!r} is not spark.<property>=<value>; separate properties by semicolons")
+    return {key: value for key, _, value in pairs}

@@ -1,0 +1,51 @@
+"""Kafka as Spark reads it: committed records only, nothing lost in silence."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from pyspark.sql import DataFrame, SparkSession
+
+from millrace_contracts.settings import KafkaSettings
+from millrace_processors.errors import CommandError, UnavailableError
+
+
+def stream(session: SparkSession, kafka: KafkaSettings, topic: str, most: int) -> DataFrame:
+    """A topic from its beginning or the checkpoint, with headers; at most so many records a micro-batch."""
+    options = {**_options(kafka, topic), "startingOffsets": "earliest", "maxOffsetsPerTrigger": str(most)}
+    return session.readStream.format("kafka").options(**options).load()
+
+
+def read(session: SparkSession, kafka: KafkaSettings, topic: str, starting: dict[str, str] | None = None) -> DataFrame:
+    """What a topic holds now, from the beginning unless ``starting`` (Spark's startingOffsets or startingTimestamp) says otherwise."""
+    options = {**_options(kafka, topic), "startingOffsets": "earliest", "endingOffsets": "latest", **(starting or {})}
+    return session.read.format("kafka").options(**options).load()
+
+
+def _options(kafka: KafkaSettings, topic: str) -> dict[str, str]:
+    return {
+        "kafka.bootstrap.servers": kafka.bootstrap,
+        "subscribe": topic,
+        "includeHeaders": "true",
+        "failOnDataLoss": "true",
+        "kafka.isolation.level": "read_committed",
+        "kafka.max.partition.fetch.bytes": str(16 * 1024 * 1024),
+        "kafka.fetch.max.bytes": str(64 * 1024 * 1024),
+        "kafka.receive.buffer.bytes": str(1024 * 1024),
+    }
+
+
+def partitions(kafka: KafkaSettings, topic: str) -> int:
+    """How many partitions a topic has.
+
+    Raises:
+        CommandError: there is no such topic.
+        UnavailableError: Kafka does not answer.
+    """
+    try:
+        found = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 2}).list_topics(timeout=30).topics.get(topic)
+    except KafkaException as error:
+        raise UnavailableError(f"Kafka at {kafka.bootstrap} does not answer ({error.args[0].str()}); is the stack up?") from None
+    if found is None or found.error is not None:
+        raise CommandError(f"there is no topic {topic}; run `millrace topics apply`")
+    return len(found.partitions)

@@ -1,0 +1,168 @@
+"""The streaming job: one query a topic, each restarted with a growing pause when it fails, all stopped between two batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from millrace_contracts.documents import MERCHANTS, PAYMENTS, USERS
+from millrace_contracts.reports import PROGRESS_PAYMENTS
+from millrace_contracts.topics import change_topic
+from millrace_processors import sources, tables
+from millrace_processors.dimensions import DimensionBatch
+from millrace_processors.errors import ProcessorsError
+from millrace_processors.lake import Lake
+from millrace_processors.metrics import Metrics
+from millrace_processors.payments import PaymentsBatch
+from millrace_processors.progress import ProgressTable
+from millrace_processors.settings import Config
+from millrace_runtime.stopping import StopSignal
+
+log = structlog.get_logger()
+QUERIES = (PAYMENTS, MERCHANTS, USERS)
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+PATIENCE_SECONDS = 600.0
+"""A query that could not run a batch for so long ends the process; a supervisor starts it again from the checkpoint."""
+Run = Callable[[DataFrame, str, int], None]
+
+
+class Stopping(Exception):
+    """Raised instead of beginning a batch once a stop was asked for."""
+
+
+@dataclass
+class Query:
+    """One topic's query and how it fares."""
+
+    name: str
+    topic: str
+    run: Run
+    active: StreamingQuery | None = None
+    state: str = "starting"
+    batch_id: int = -1
+    failures: int = 0
+    pause: float = FIRST_PAUSE
+    retry_at: float = 0.0
+    healthy_at: float = field(default_factory=time.monotonic)
+
+
+class Streaming:
+    """All queries of this driver."""
+
+    def __init__(self, config: Config, session: SparkSession, metrics: Metrics, names: tuple[str, ...], trigger: str) -> None:
+        self._config, self._session, self._metrics, self._trigger = config, session, metrics, trigger
+        self._lake = Lake(session, config.lake, config.names.lake_namespace)
+        self._stop = StopSignal()
+        self._gate = threading.Lock()
+        self.queries = [Query(name, change_topic(config.names, name), self._runner(name)) for name in names]
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Ready while every query runs."""
+        states = {query.name: {"state": query.state, "batch": query.batch_id, "failures": query.failures} for query in self.queries}
+        return all(query.state == "running" for query in self.queries), {"queries": states}
+
+    def run(self, stop: StopSignal) -> None:
+        """Run until the stop; a batch that has begun is finished first.
+
+        Raises:
+            ProcessorsError: a query failed for longer than the patience.
+        """
+        self._stop = stop
+        while not stop.is_set:
+            for query in self.queries:
+                self._look_after(query)
+            stop.wait(0.2)
+        with self._gate:
+            for query in self.queries:
+                if query.active is not None and query.active.isActive:
+                    query.active.stop()
+                query.state = "stopped"
+        log.info("stream.stopped")
+
+    def _look_after(self, query: Query) -> None:
+        if query.active is not None:
+            if query.active.isActive:
+                return
+            self._failed(query, query.active.exception())
+            query.active = None
+        if time.monotonic() >= query.retry_at:
+            try:
+                self._start(query)
+            except (ProcessorsError, PySparkException) as error:
+                self._failed(query, error)
+
+    def _failed(self, query: Query, error: Exception | None) -> None:
+        reason = str(error).splitlines()[0][:500] if error else "ended"
+        if time.monotonic() - query.healthy_at > PATIENCE_SECONDS:
+            raise ProcessorsError(f"the query {query.name} has not finished a batch for {PATIENCE_SECONDS:.0f} s: {reason}")
+        query.failures += 1
+        query.state = f"failed, next try in {query.pause:.0f} s: {reason}"
+        query.retry_at = time.monotonic() + query.pause
+        query.pause = min(query.pause * 2, LONGEST_PAUSE)
+        self._metrics.restarts.labels(query.name).inc()
+        log.warning("stream.query_failed", query=query.name, reason=reason, failures=query.failures)
+
+    def _start(self, query: Query) -> None:
+        config = self._config
+        sources.partitions(config.kafka, query.topic)
+        records = sources.stream(self._session, config.kafka, query.topic, config.processors.max_events_per_batch)
+        checkpoint = f"{config.processors.checkpoints}/{config.names.lake_namespace}/{query.name}"
+        writer = records.writeStream.queryName(query.name).option("checkpointLocation", checkpoint).trigger(processingTime=self._trigger)
+        query.active = writer.foreachBatch(lambda batch, batch_id: self._batch(query, batch, batch_id)).start()
+        query.state = "running"
+        log.info("stream.query_started", query=query.name, topic=query.topic, checkpoint=checkpoint)
+
+    def _batch(self, query: Query, records: DataFrame, batch_id: int) -> None:
+        if self._stop.is_set:
+            raise Stopping
+        with self._gate:
+            began = time.monotonic()
+            # The id of the checkpoint: a new one may count its batches from 0 again.
+            checkpoint_id = records.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or query.name
+            query.run(records, checkpoint_id, batch_id)
+            self._metrics.batch_seconds.labels(query.name).observe(time.monotonic() - began)
+        query.batch_id, query.failures, query.pause, query.healthy_at = batch_id, 0, FIRST_PAUSE, time.monotonic()
+        self._metrics.batch_id.labels(query.name).set(batch_id)
+        self._metrics.last_batch.labels(query.name).set_to_current_time()
+
+    def _runner(self, name: str) -> Run:
+        if name == PAYMENTS:
+            return self._payments()
+        dimension = DimensionBatch(self._config, self._lake, name)
+        return lambda records, query, batch_id: self._metrics.events.labels(name).inc(dimension.run(records, query, batch_id))
+
+    def _payments(self) -> Run:
+        config, metrics = self._config, self._metrics
+        table = ProgressTable(tables.connected(config), config.names.keyspace)
+        partitions = sources.partitions(config.kafka, change_topic(config.names, PAYMENTS))
+        batch = PaymentsBatch(config, self._lake, table, table.load(PROGRESS_PAYMENTS, partitions))
+
+        def run(records: DataFrame, query: str, batch_id: int) -> None:
+            outcome = batch.run(records, query, batch_id)
+            metrics.events.labels(PAYMENTS).inc(outcome.events)
+            metrics.dead_letters.labels(PAYMENTS).inc(outcome.dead_letters)
+            metrics.facts.inc(outcome.refreshed.facts)
+            metrics.reports.inc(outcome.refreshed.reports)
+            metrics.unnoticed.inc(outcome.refreshed.unnoticed)
+            if outcome.complete_through_ms is not None:
+                metrics.complete_through.set(outcome.complete_through_ms / 1000)
+            if outcome.events:
+                log.info(
+                    "stream.batch",
+                    query=PAYMENTS,
+                    batch=batch_id,
+                    events=outcome.events,
+                    dead_letters=outcome.dead_letters,
+                    reports=outcome.refreshed.reports,
+                    facts=outcome.refreshed.facts,
+                )
+
+        return run
