@@ -15,6 +15,13 @@ A report is a pure function of the newest facts of its (merchant, window, curren
 created) + the Iceberg sequence number of the snapshot that the report was computed from. A rebuilt lake has a later epoch,
 so its reports win over those of the lake before it. ``complete_through`` is the low-water mark when it was written.
 Retracting the last fact of a window leaves a report of zeros.
+
+Hours and days (grain ``1h`` and ``1d`` in the same table) are merges of the 10-minute reports whose starts they hold: sums, extremes,
+maps and sketches merged, ``revision`` the sum of the parts'. An hour is an hour of UTC. A day is a day of the merchant's calendar:
+``window_start`` is the first instant of the date in the merchant's zone, and its end the first instant of the next date; where the
+merchant's zone changes, its days are deleted and made again. A row is written only once its window has closed, for every currency
+of the window, and again when a late fact touches it. A reader takes a row whose ``complete_through`` is not before the window's end
+and which ends no later than the ``complete_through`` of ``PROGRESS_ROLLUPS``; where there is no row it reads the finer grain.
 """
 
 from __future__ import annotations
@@ -60,3 +67,5 @@ def statements(keyspace: str, replication: str) -> list[str]:
 
 PROGRESS_PAYMENTS: Final = "payments"
 """The ``name`` of the payments stream in the progress table."""
+PROGRESS_ROLLUPS: Final = "rollups"
+"""The ``name`` of the hours' and days' progress; its ``complete_through`` says that every change committed up to then is in them too."""
