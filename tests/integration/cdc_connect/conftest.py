@@ -1,0 +1,114 @@
+"""A source database and a Connect cluster, shared by this folder's tests, and the topics as a consumer reads them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
+from pymongo import MongoClient
+
+from millrace_cdc.connect.cli import connect
+from millrace_cdc.connect.client import ConnectClient
+from millrace_mongo_init.cli import mongo_init
+from tests.support.servers import unique_names
+
+Settings = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as a read_committed consumer gets it."""
+
+    key: str | None
+    value: dict[str, Any] | None
+    headers: dict[str, str]
+    raw: bytes
+
+
+@pytest.fixture(scope="module")
+def environ(mongo_server: Settings, connect_server: Settings) -> Iterator[Settings]:
+    """Settings of a module's own database and topics, with the database declared; its connectors are deleted at the end."""
+    own = {**connect_server, **mongo_server, **unique_names()}
+    done = CliRunner().invoke(mongo_init, ["apply"], obj=own, standalone_mode=False)
+    assert done.return_value == 0, done.output
+    yield own
+    with ConnectClient(own["MILLRACE_CONNECT_URL"]) as client:
+        for name in client.names():
+            if name.startswith(own["MILLRACE_NAMES_TOPIC_PREFIX"]):
+                client.delete(name)
+
+
+@pytest.fixture(scope="module")
+def database(environ: Settings) -> Iterator[Any]:
+    """The source database, as its administrator."""
+    with MongoClient[dict[str, Any]](environ["MILLRACE_MONGO_ADMIN_URI"], tz_aware=True) as client:
+        yield client[environ["MILLRACE_NAMES_DATABASE"]]
+
+
+def run(environ: Settings, *arguments: str) -> Result:
+    """``millrace connect ...``; the exit code is in ``return_value``, whichever way the command ended."""
+    result = CliRunner().invoke(connect, arguments, obj=environ, standalone_mode=False)
+    assert result.exception is None, (result.output, result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def passwords(environ: Settings) -> list[str]:
+    """Every password that is known here."""
+    uris = [value for name, value in environ.items() if name.startswith("MILLRACE_MONGO_") and name.endswith("_URI")]
+    return [uri.split("://")[1].split("@")[0].split(":")[1] for uri in uris]
+
+
+@pytest.fixture(scope="module")
+def records(environ: Settings) -> Callable[[str, int], list[Record]]:
+    """Read a collection's topic from its beginning until it holds at least so many records."""
+
+    def read(collection: str, at_least: int, seconds: float = 60.0) -> list[Record]:
+        topic = f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.{environ['MILLRACE_NAMES_DATABASE']}.{collection}"
+        return read_topic(environ["MILLRACE_KAFKA_BOOTSTRAP"], topic, at_least, seconds)
+
+    return read
+
+
+def read_topic(bootstrap: str, topic: str, at_least: int, seconds: float) -> list[Record]:
+    """Every committed record of a topic, once there are enough."""
+    deadline = time.monotonic() + seconds
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    while topic not in admin.list_topics(timeout=10).topics:
+        assert time.monotonic() < deadline, f"after {seconds:.0f} s there is no topic {topic}"
+        time.sleep(0.1)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": secrets.token_hex(8),
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+        }
+    )
+    consumer.subscribe([topic])
+    found: list[Record] = []
+    try:
+        while len(found) < at_least:
+            assert time.monotonic() < deadline, f"after {seconds:.0f} s {topic} holds {len(found)} records: {found}"
+            for message in consumer.consume(500, timeout=0.2):
+                assert message.error() is None, message.error()
+                value = message.value()
+                found.append(
+                    Record(
+                        key=message.key().decode() if message.key() is not None else None,
+                        value=json.loads(value) if value is not None else None,
+                        headers={name: data.decode() for name, data in message.headers() or []},
+                        raw=value or b"",
+                    )
+                )
+        return found
+    finally:
+        consumer.close()
