@@ -1,0 +1,47 @@
+"""What can go wrong in the capture tier; each error carries what a person needs to act, and the exit code of the command."""
+
+from __future__ import annotations
+
+from millrace_contracts import exit_codes
+
+
+class RelayError(Exception):
+    """Ends the relay. The message is one line for a person; ``exit_code`` is what the process exits with."""
+
+    exit_code = exit_codes.FATAL
+
+
+class Fenced(RelayError):
+    """Another relay has taken over this transactional id (I3)."""
+
+    exit_code = exit_codes.FENCED
+
+
+class Unavailable(RelayError):
+    """A server stayed away for longer than the retries last."""
+
+    exit_code = exit_codes.UNAVAILABLE
+
+
+class Misconfigured(RelayError):
+    """A setting, a missing topic or a missing privilege; a restart alone does not mend it."""
+
+    exit_code = exit_codes.USAGE
+
+
+class HistoryLost(RelayError):
+    """The oplog no longer reaches back to the saved position (MongoDB's errors 286 and 280)."""
+
+    exit_code = exit_codes.HISTORY_LOST
+
+
+class Oversize(RelayError):
+    """A change is larger than 16 MB in the form that the server would send it (10334); only a person may go past it."""
+
+
+class SourceLost(Exception):
+    """MongoDB does not answer for now; the stream is opened again at the committed position."""
+
+
+class TransactionAborted(Exception):
+    """The transaction was given up and nothing of it is visible; the source is opened again at the committed position."""

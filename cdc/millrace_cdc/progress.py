@@ -1,0 +1,160 @@
+"""The relay's progress: what is in the compacted progress topic, and how it is read.
+
+Keys (``ns`` is ``<database>.<collection>``), values are JSON with ``format`` 1:
+
+- ``<ns>/stream/<i>`` kind ``position``: where stream i of the collection goes on. ``token`` is the resume token of the last reply whose
+  events are in the topic, or null with ``at`` = [seconds, ordinal], the cluster time to start at. ``fingerprint`` and ``partitions``
+  say for which pipeline.
+- ``<ns>/snapshot/<id>`` kind ``snapshot`` and ``<ns>/snapshot/<id>/<chunk>`` kind ``chunk``: see ``snapshot``.
+
+A record is written in the same Kafka transaction as the events that it covers (I2).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from millrace_cdc.errors import Misconfigured, Unavailable
+
+FORMAT = 1
+Records = dict[str, dict[str, Any]]
+_REQUEST_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where one stream goes on: after ``token``, or at the cluster time ``at`` (seconds, ordinal) when there is no token yet."""
+
+    stream: int
+    streams: int
+    fingerprint: str
+    partitions: int
+    token: str | None = None
+    at: tuple[int, int] | None = None
+    start_after: bool = False
+    """The token is an invalidate's: only ``startAfter`` goes past it."""
+
+    def encode(self, now_ms: int) -> bytes:
+        """The record's value."""
+        return orjson.dumps(
+            {
+                "format": FORMAT,
+                "kind": "position",
+                "stream": self.stream,
+                "streams": self.streams,
+                "token": self.token,
+                "at": self.at,
+                "start_after": self.start_after,
+                "fingerprint": self.fingerprint,
+                "partitions": self.partitions,
+                "recorded_ms": now_ms,
+            }
+        )
+
+    @classmethod
+    def decode(cls, record: Mapping[str, Any]) -> Position:
+        """A position from its record.
+
+        Raises:
+            Misconfigured: the record is of another format.
+        """
+        if record.get("format") != FORMAT or record.get("kind") != "position":
+            raise Misconfigured(f"progress record {record!r} is of another version of the relay; see cdc/README.md, Progress")
+        at = record["at"]
+        return cls(
+            stream=record["stream"],
+            streams=record["streams"],
+            fingerprint=record["fingerprint"],
+            partitions=record["partitions"],
+            token=record["token"],
+            at=(at[0], at[1]) if at else None,
+            start_after=record["start_after"],
+        )
+
+
+def decode_record(value: bytes) -> dict[str, Any]:
+    """A record's value."""
+    record: dict[str, Any] = orjson.loads(value)
+    return record
+
+
+def position_key(namespace: str, stream: int) -> str:
+    """Key of a stream's position."""
+    return f"{namespace}/stream/{stream}"
+
+
+def read_records(bootstrap: str, topic: str, within_seconds: float) -> Records:
+    """The newest record of every key, read to the end and committed ones only.
+
+    The end is the high watermark at the call and not the last stable offset: while another stream's transaction is open the
+    stable offset may stand before our own last token, and reading only so far would repeat events.
+
+    Raises:
+        Misconfigured: the topic does not exist.
+        Unavailable: the end was not reached in time.
+    """
+    end = _high_watermark(bootstrap, topic, within_seconds)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "millrace-progress-reader",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "log_level": 3,
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        return _read_to(consumer, end, within_seconds) if end else {}
+    finally:
+        consumer.close()
+
+
+def _read_to(consumer: Consumer, end: int, within_seconds: float) -> Records:
+    records: Records = {}
+    deadline = time.monotonic() + within_seconds
+    while time.monotonic() < deadline:
+        for message in consumer.consume(1000, 0.2):
+            error = message.error()
+            if error is None:
+                _apply(records, message.key() or b"", message.value())
+            elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= end:
+                return records
+    raise Unavailable(f"the progress topic was not read to offset {end} in {within_seconds:.0f} s; is a transaction of another relay open?")
+
+
+def _apply(records: Records, key: bytes, value: bytes | None) -> None:
+    if value is None:
+        records.pop(key.decode(), None)
+    else:
+        records[key.decode()] = decode_record(value)
+
+
+def _high_watermark(bootstrap: str, topic: str, within_seconds: float) -> int:
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    deadline = time.monotonic() + within_seconds
+    partition = TopicPartition(topic, 0)
+    while True:
+        try:
+            latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            future = admin.list_offsets(
+                {partition: latest},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=_REQUEST_SECONDS,
+            )[partition]
+            return int(future.result().offset)
+        except KafkaException as error:
+            problem = error.args[0]
+            if problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise Misconfigured(f"the topic {topic} does not exist; run `millrace topics apply` first") from None
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Kafka at {bootstrap} does not answer: {problem.str()}") from None
+            time.sleep(0.2)

@@ -1,0 +1,141 @@
+"""Kafka, in transactions: events, dead letters, audits, progress and markers become visible together or not at all (I2)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from millrace_cdc.errors import Fenced, RelayError, TransactionAborted, Unavailable
+from millrace_cdc.portions import Message, Portion
+from millrace_contracts import changes
+
+FENCING = frozenset([KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH])
+Headers = dict[str, str | bytes | None]
+CHANGE_HEADERS: Headers = {
+    changes.HEADER_CONTENT_TYPE: changes.CONTENT_TYPE_JSON.encode(),
+    changes.HEADER_SCHEMA_VERSION: changes.EVENT_SCHEMA_VERSION.encode(),
+    changes.HEADER_KIND: changes.KIND_CHANGE.encode(),
+}
+MARKER_HEADERS: Headers = {**CHANGE_HEADERS, changes.HEADER_KIND: changes.KIND_LOW_WATER.encode()}
+ATTEMPT_SECONDS = 5.0
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Where messages go; ``partitions`` is the change topic's number, each of which gets the markers."""
+
+    changes: str
+    partitions: int
+    progress: str
+    dead_letters: str
+    audit: str
+
+
+def producer_config(bootstrap: str, transactional_id: str, transaction_timeout_ms: int) -> dict[str, object]:
+    """Settings of the producer; the partitioner is the one that Java clients use, so that a key has one partition everywhere (I3)."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": transaction_timeout_ms,
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "linger.ms": 2,
+        "batch.num.messages": 20_000,
+        "queue.buffering.max.messages": 500_000,
+        "queue.buffering.max.kbytes": 65_536,
+        "delivery.report.only.error": True,
+        "log_level": 3,
+    }
+
+
+class KafkaSink:
+    """One transactional producer. ``retry_seconds``: how long the broker may stay away; ``stopping`` shortens it."""
+
+    def __init__(
+        self, producer: Producer, topics: Topics, transactional_id: str, retry_seconds: float, stopping: Callable[[], bool]
+    ) -> None:
+        self._producer = producer
+        self._topics = topics
+        self._id = transactional_id
+        self._retry_seconds = retry_seconds
+        self._stopping = stopping
+        self.waiting_since: float | None = None
+        """When the broker stopped to answer, on the monotonic clock."""
+
+    def fence(self) -> None:
+        """Take the transactional id over: a relay that still holds it can commit nothing more, its open transaction is aborted (I3)."""
+        self._retried("take over", lambda: self._producer.init_transactions(ATTEMPT_SECONDS))
+
+    def begin(self) -> None:
+        """Open a transaction; nothing is sent yet."""
+        self._retried("begin", self._producer.begin_transaction)
+
+    def produce(self, portion: Portion) -> None:
+        """Put a portion into the open transaction."""
+        self._send(self._topics.changes, portion.events, CHANGE_HEADERS)
+        self._send(self._topics.dead_letters, portion.dead_letters, CHANGE_HEADERS)
+        self._send(self._topics.audit, portion.audits, CHANGE_HEADERS)
+
+    def commit(self, progress: dict[str, bytes], marker: bytes | None) -> None:
+        """Add progress and markers and commit."""
+        self._send(self._topics.progress, [(key.encode(), value) for key, value in progress.items()], CHANGE_HEADERS)
+        for partition in range(self._topics.partitions) if marker is not None else ():
+            self._send(self._topics.changes, [(None, marker or b"")], MARKER_HEADERS, partition)
+        self._retried("commit", lambda: self._producer.commit_transaction(ATTEMPT_SECONDS))
+
+    def abort(self) -> None:
+        """Give the open transaction up."""
+        self._retried("abort", lambda: self._producer.abort_transaction(ATTEMPT_SECONDS))
+
+    def _send(self, topic: str, messages: list[Message], headers: Headers, partition: int = -1) -> None:
+        produce = self._producer.produce
+        deadline = time.monotonic() + self._retry_seconds
+        position, total = 0, len(messages)
+        while position < total:
+            try:
+                for key, value in messages[position:] if position else messages:
+                    produce(topic, value, key, partition, headers=headers)
+                    position += 1
+            except BufferError:
+                # The local queue is full, in messages or bytes: wait until the broker has taken some of it (back-pressure).
+                self._producer.poll(0.02)
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"Kafka took nothing for {self._retry_seconds:.0f} s; see that the broker runs") from None
+            except KafkaException as error:
+                self._judge("produce", error.args[0])
+        self._producer.poll(0)
+
+    def _retried(self, what: str, action: Callable[[], object]) -> None:
+        """Carry out a transaction call; retriable errors and timeouts are tried again for as long as the settings say."""
+        started = time.monotonic()
+        while True:
+            try:
+                action()
+                self.waiting_since = None
+                return
+            except KafkaException as error:
+                self._judge(what, error.args[0])
+                log.warning("kafka is away, trying again", step=what, error=str(error.args[0]))
+            self.waiting_since = self.waiting_since or started
+            waited = time.monotonic() - started
+            if waited > (ATTEMPT_SECONDS if self._stopping() else self._retry_seconds):
+                raise Unavailable(f"Kafka did not answer for {waited:.0f} s (step: {what}); see that the broker runs")
+            time.sleep(0.2)
+
+    def _judge(self, what: str, error: KafkaError) -> None:
+        """Return for an error that may be tried again; raise for the others, with the transaction aborted where it can be."""
+        if error.code() in FENCING:
+            raise Fenced(f"another relay has taken over the transactional id {self._id} ({error.str()}); only one may hold it")
+        if error.fatal():
+            raise RelayError(f"Kafka's producer failed for good at {what}: {error.str()}; start the relay again")
+        if error.txn_requires_abort():
+            log.warning("transaction aborted", step=what, error=error.str())
+            self.abort()
+            raise TransactionAborted(error.str())
+        if not error.retriable() and error.code() != KafkaError._TIMED_OUT:
+            raise RelayError(f"Kafka refused to {what}: {error.str()}")

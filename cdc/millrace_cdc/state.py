@@ -1,0 +1,90 @@
+"""What the relay is doing, for /ready, the metrics and the logs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from millrace_cdc.pump import Committed
+
+WORKING = frozenset(["streaming", "snapshot", "reconciling"])
+
+
+class RelayState:
+    """One stream's state and metrics; safe to read from the ops server's threads."""
+
+    def __init__(self, registry: CollectorRegistry, collection: str, stream: int) -> None:
+        labels = {"collection": collection, "stream": str(stream)}
+        names = list(labels)
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(name, text, names, registry=registry).labels(**labels)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, names, registry=registry).labels(**labels)
+
+        self._lock = threading.Lock()
+        self._phase = "starting"
+        self._since = time.time()
+        self._detail = ""
+        self._committed_at: float | None = None
+        self._cluster_seconds: int | None = None
+        self._caught_up = False
+        self.events = counter("millrace_relay_events", "Change events committed to Kafka.")
+        self.dead_letters = counter("millrace_relay_dead_letters", "Changes committed to the dead-letter topic (I4).")
+        self.bytes = counter("millrace_relay_event_bytes", "Bytes of committed event values.")
+        self.transactions = counter("millrace_relay_transactions", "Committed transactions.")
+        self.aborts = counter("millrace_relay_aborted_transactions", "Aborted transactions.")
+        self.reopens = counter("millrace_relay_source_reopens", "How often the source was opened again after an error.")
+        self.runway = gauge("millrace_relay_oplog_runway_seconds", "How long the relay may be down before history is lost.")
+        self.gaps_open = gauge("millrace_relay_gaps_open", "Gaps of lost history that are not closed yet.")
+        self.seconds = Histogram(
+            "millrace_relay_transaction_seconds",
+            "Age of a transaction when its commit returned.",
+            names,
+            registry=registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        ).labels(**labels)
+        gauge("millrace_relay_lag_seconds", "Age of the last committed position; 0 when nothing waits.").set_function(self.lag_seconds)
+
+    def enter(self, phase: str, detail: str = "") -> None:
+        """Say what is being done now."""
+        with self._lock:
+            if phase != self._phase:
+                self._phase, self._since = phase, time.time()
+            self._detail = detail
+
+    def committed(self, done: Committed) -> None:
+        """Count a committed transaction."""
+        self.events.inc(done.events)
+        self.dead_letters.inc(done.dead_letters)
+        self.bytes.inc(done.event_bytes)
+        self.transactions.inc()
+        self.seconds.observe(done.seconds)
+        with self._lock:
+            self._committed_at = time.time()
+            self._cluster_seconds = done.cluster_seconds or self._cluster_seconds
+            self._caught_up = done.caught_up
+
+    def lag_seconds(self) -> float:
+        """Seconds between now and the cluster time of the last committed position, 0 when nothing waits behind it."""
+        with self._lock:
+            if self._cluster_seconds is None or (self._caught_up and self._phase in WORKING):
+                return 0.0
+            return max(0.0, time.time() - self._cluster_seconds)
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """For /ready: whether the relay works, and what a person needs to know."""
+        lag = self.lag_seconds()
+        with self._lock:
+            state = {
+                "phase": self._phase,
+                "since": self._since,
+                "detail": self._detail,
+                "lag_seconds": round(lag, 3),
+                "committed_at": self._committed_at,
+            }
+            return self._phase in WORKING, state

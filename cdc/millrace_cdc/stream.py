@@ -1,0 +1,148 @@
+"""The change stream of one collection: a thread fetches raw replies into a queue bounded in bytes, ``take`` encodes them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from bson import Timestamp
+
+from millrace_cdc.byte_queue import ByteQueue, Closed
+from millrace_cdc.errors import RelayError, SourceLost
+from millrace_cdc.mongo import RawReader, now_ms
+from millrace_cdc.portions import Portion
+from millrace_cdc.progress import Position
+from millrace_cdc.replies import Change, ReplyEncoder, decode
+
+AWAIT_MS = 100
+"""How long the server waits for a change before it sends an empty reply; also how soon a stop is seen."""
+log = structlog.get_logger()
+
+
+def change_stream(position: Position, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The aggregation that opens the stream where a position says."""
+    # whenAvailable: `required` would wedge the stream on one missing image.
+    options: dict[str, Any] = {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
+    if position.token is not None:
+        options["startAfter" if position.start_after else "resumeAfter"] = {"_data": position.token}
+    elif position.at is not None:
+        options["startAtOperationTime"] = Timestamp(*position.at)
+    return [{"$changeStream": options}, *stages]
+
+
+class ChangeStream:
+    """A ``Source`` that never finishes by itself."""
+
+    finished = False
+
+    def __init__(
+        self,
+        reader: RawReader,
+        encoder: ReplyEncoder,
+        record: Callable[[str, bool], tuple[str, bytes]],
+        on_control: Callable[[Change], tuple[Portion, RelayError | SourceLost]],
+        batch_size: int,
+        queue_bytes: int,
+    ) -> None:
+        """``record`` makes the progress record of a token; ``on_control`` decides about drops and the like."""
+        self._reader = reader
+        self._encoder = encoder
+        self._record = record
+        self._on_control = on_control
+        self._batch_size = batch_size
+        self._queue: ByteQueue[bytes | Exception] = ByteQueue(queue_bytes)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._fetch, name="fetch", daemon=True)
+        self._full = False
+        self._token = ""
+        self._failure: Exception | None = None
+
+    def open(self, pipeline: list[dict[str, Any]]) -> ChangeStream:
+        """Open the cursor and start to fetch.
+
+        Raises:
+            SourceLost, RelayError: as MongoDB answers.
+        """
+        reply = self._reader.open({"aggregate": self._reader.collection, "pipeline": pipeline, "cursor": {"batchSize": 0}})
+        self._queue.put(reply, len(reply))
+        self._thread.start()
+        return self
+
+    @property
+    def backlog(self) -> bool:
+        """Whether replies wait, or the last one was full so that more is to be expected."""
+        return self._full or len(self._queue) > 0
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of raw replies that wait."""
+        return self._queue.bytes
+
+    def take(self, seconds: float) -> Portion | None:
+        """The next reply that moves the stream on, encoded."""
+        if self._failure is not None:
+            raise self._failure
+        item = self._queue.get(seconds)
+        if isinstance(item, Exception):
+            raise item
+        return self._encode(item) if item is not None else None
+
+    def _encode(self, raw: bytes) -> Portion | None:
+        decoded = decode(raw)
+        count = len(decoded.documents) + len(decoded.broken)
+        self._full = count >= self._batch_size
+        if not count and decoded.token == self._token:
+            return None
+        portion, control = self._encoder.portion(decoded, now_ms())
+        if control is not None:
+            before = decoded.documents[: decoded.documents.index(control)]
+            return self._end(portion, before[-1]["_id"]["_data"] if before else None, control)
+        self._token = decoded.token
+        key, value = self._record(decoded.token, False)
+        portion.progress[key] = value
+        return portion
+
+    def _end(self, portion: Portion, token: str | None, control: Change) -> Portion:
+        """Close a portion at a change of the whole collection; the policy's answer comes with the next take.
+
+        ``token`` is that of the last change before it in this reply: what is committed goes exactly so far.
+        """
+        if token is not None:
+            key, value = self._record(token, False)
+            portion.progress[key] = value
+        extra, self._failure = self._on_control(control)
+        portion.audits.extend(extra.audits)
+        portion.progress.update(extra.progress)
+        # The reply's own token lies after the control: neither it nor its low-water mark is true yet.
+        portion.through_ms = None
+        return portion
+
+    def _fetch(self) -> None:
+        try:
+            while not self._closing.is_set():
+                reply = self._reader.more(self._batch_size, AWAIT_MS)
+                self._queue.put(reply, len(reply))
+                if self._reader.exhausted:
+                    raise SourceLost("the server closed the cursor")
+        except Closed:
+            pass
+        except (SourceLost, RelayError) as error:
+            self._put(error)
+        except Exception as error:
+            log.exception("fetch failed")
+            self._put(RelayError(f"fetching from MongoDB failed: {error}"))
+
+    def _put(self, error: Exception) -> None:
+        with contextlib.suppress(Closed):
+            self._queue.put(error, 0)
+
+    def close(self) -> None:
+        """Stop to fetch and close the cursor."""
+        self._closing.set()
+        self._queue.close()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        self._reader.close()

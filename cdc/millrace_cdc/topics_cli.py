@@ -1,0 +1,159 @@
+"""``millrace topics``: declare the Kafka topics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import click
+import orjson
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+from pydantic import Field
+
+from millrace_contracts import exit_codes
+from millrace_contracts.settings import KafkaSettings, NamesSettings, Settings
+from millrace_contracts.topics import Topic, declared
+
+REQUEST_SECONDS = 10.0
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+
+
+class TopicsSettings(Settings, group="TOPICS"):
+    """How topics are made; partitions only ever grow."""
+
+    replication_factor: int = Field(1, ge=1)
+    payment_partitions: int = Field(4, ge=1)
+    dimension_partitions: int = Field(1, ge=1)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between what is declared and what is there. ``sign``: + missing, ~ differs, ! can not be mended here."""
+
+    sign: str
+    topic: str
+    detail: str
+    partitions: int = 0
+    config: tuple[tuple[str, str], ...] = ()
+
+    def line(self) -> str:
+        """The change as a line for a person."""
+        return f"{self.sign} {self.topic}: {self.detail}"
+
+
+class Unavailable(click.ClickException):
+    """No broker answers."""
+
+    exit_code = exit_codes.UNAVAILABLE
+
+
+@click.group()
+def topics() -> None:
+    """Declare the Kafka topics; safe to repeat, never removes anything.
+
+    \b
+    millrace topics plan      what differs (exit code 1) or nothing (0)
+    millrace topics apply     make it so
+    """
+
+
+@topics.command("plan")
+@AS_JSON
+@click.pass_obj
+def plan_command(environ: Mapping[str, str], as_json: bool) -> int:
+    """Print what `apply` would do: + is missing, ~ differs, ! has more partitions than declared and is left alone."""
+    changes = _compare(*_connected(environ))
+    _report(changes, as_json)
+    return exit_codes.DIFFERENT if any(change.sign != "!" for change in changes) else exit_codes.OK
+
+
+@topics.command("apply")
+@AS_JSON
+@click.pass_obj
+def apply_command(environ: Mapping[str, str], as_json: bool) -> int:
+    """Create missing topics, add missing settings and partitions. Partitions are never taken away.
+
+    \b
+    MILLRACE_TOPICS_REPLICATION_FACTOR (1), _PAYMENT_PARTITIONS (4) and _DIMENSION_PARTITIONS (1) size them.
+    More partitions for payments move keys: stop the relay first, see cdc/README.md.
+    """
+    admin, wanted, settings = _connected(environ)
+    changes = _compare(admin, wanted, settings)
+    for change in changes:
+        _make(admin, change, settings)
+    _report(changes, as_json)
+    return exit_codes.OK
+
+
+def _connected(environ: Mapping[str, str]) -> tuple[AdminClient, list[Topic], TopicsSettings]:
+    kafka, names, settings = KafkaSettings.load(environ), NamesSettings.load(environ), TopicsSettings.load(environ)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    try:
+        admin.list_topics(timeout=REQUEST_SECONDS)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer ({error.args[0].str()}); see MILLRACE_KAFKA_BOOTSTRAP") from None
+    wanted = declared(names, payment_partitions=settings.payment_partitions, dimension_partitions=settings.dimension_partitions)
+    return admin, wanted, settings
+
+
+def _compare(admin: AdminClient, wanted: list[Topic], settings: TopicsSettings) -> list[Change]:
+    there = admin.list_topics(timeout=REQUEST_SECONDS).topics
+    resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in wanted if topic.name in there]
+    futures = admin.describe_configs(resources, request_timeout=REQUEST_SECONDS) if resources else {}
+    configs = {resource.name: {key: entry.value for key, entry in future.result().items()} for resource, future in futures.items()}
+    return [
+        change
+        for topic in wanted
+        for change in difference(topic, len(there[topic.name].partitions) if topic.name in there else None, configs.get(topic.name, {}))
+    ]
+
+
+def difference(topic: Topic, partitions: int | None, config: Mapping[str, str | None]) -> list[Change]:
+    """What a topic lacks; ``partitions`` is None where it does not exist. Pure."""
+    if partitions is None:
+        return [Change("+", topic.name, f"{topic.partitions} partitions", topic.partitions, tuple(topic.config.items()))]
+    found = []
+    if partitions < topic.partitions:
+        found.append(Change("~", topic.name, f"{partitions} partitions, declared {topic.partitions}", topic.partitions))
+    if partitions > topic.partitions:
+        found.append(Change("!", topic.name, f"has {partitions} partitions, declared {topic.partitions}; left alone"))
+    wrong = tuple((key, value) for key, value in topic.config.items() if config.get(key) != value)
+    if wrong:
+        found.append(Change("~", topic.name, ", ".join(f"{key}={value}" for key, value in wrong), 0, wrong))
+    return found
+
+
+def _make(admin: AdminClient, change: Change, settings: TopicsSettings) -> None:
+    try:
+        if change.sign == "+":
+            made = NewTopic(change.topic, change.partitions, settings.replication_factor, config=dict(change.config))
+            admin.create_topics([made], request_timeout=REQUEST_SECONDS)[change.topic].result()
+        elif change.sign == "~" and change.partitions:
+            admin.create_partitions([NewPartitions(change.topic, change.partitions)])[change.topic].result()
+        elif change.sign == "~":
+            entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in change.config]
+            resource = ConfigResource(ResourceType.TOPIC, change.topic, incremental_configs=entries)
+            admin.incremental_alter_configs([resource])[resource].result()
+    except KafkaException as error:
+        problem = error.args[0]
+        if problem.name() != "TOPIC_ALREADY_EXISTS":
+            raise click.ClickException(f"{change.topic}: {problem.str()}") from None
+
+
+def _report(changes: list[Change], as_json: bool) -> None:
+    if as_json:
+        rows = [{"sign": change.sign, "topic": change.topic, "detail": change.detail} for change in changes]
+        click.echo(orjson.dumps({"changes": rows}))
+        return
+    for change in changes:
+        click.echo(change.line())
+    click.echo(f"{len(changes)} differences" if changes else "the topics are as declared", err=True)
