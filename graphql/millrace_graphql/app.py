@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings
 from millrace_graphql.graphiql import pages
+from millrace_graphql.http.answers import Answers
 from millrace_graphql.http.endpoint import GraphQLEndpoint
+from millrace_graphql.http.persisted import PersistedQueries, load_manifest
+from millrace_graphql.http.rate_limit import RateLimit
+from millrace_graphql.http.response_cache import ResponseCache
 from millrace_graphql.identity import Authenticator, KeySet
-from millrace_graphql.observability import REGISTRY
+from millrace_graphql.observability import REGISTRY, observed
 from millrace_graphql.ranges.cassandra import Cassandra
+from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.chunk_cache import ChunkCache
+from millrace_graphql.ranges.chunk_memory import ChunkMemory
 from millrace_graphql.ranges.directory import Directory
+from millrace_graphql.ranges.notice_feed import NoticeFeed
 from millrace_graphql.ranges.query import ReportQueries
+from millrace_graphql.ranges.redis_wire import Wire
 from millrace_graphql.ranges.report_store import ReportStore
 from millrace_graphql.rest import openapi
 from millrace_graphql.rest.problems import not_found_or_method
@@ -36,7 +41,6 @@ from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
 
 REDIS_TIMEOUT_SECONDS = 1.0
-REDIS_CONNECTIONS = 32
 _DOCS_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -45,8 +49,8 @@ class Servers:
     """The servers behind the API."""
 
     cassandra: Cassandra
-    redis: Redis
-    cache: ChunkCache
+    redis: Wire
+    prefix: str
 
 
 def create_app(environ: Mapping[str, str]) -> Starlette:
@@ -57,20 +61,31 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     """
     settings = ApiSettings.checked(environ)
     names = NamesSettings.load(environ)
-    servers = _servers(environ, settings, names)
-    store, directory = ReportStore(servers.cassandra), Directory(servers.cassandra)
-    queries = ReportQueries(store, directory, servers.cache if settings.chunk_cache else None, settings)
-    keys = KeySet(settings.jwks)
-    authenticator = Authenticator(keys, issuer=settings.issuer, audience=settings.audience, leeway=settings.leeway_seconds)
-    endpoint = GraphQLEndpoint(build_schema(), queries, authenticator, settings)
+    redis = RedisSettings.load(environ)
+    cassandra = Cassandra(CassandraSettings.load(environ), names.keyspace, settings.cassandra_reads, settings.timeout_seconds)
+    servers = Servers(cassandra, Wire(redis.url, REDIS_TIMEOUT_SECONDS), names.redis_prefix)
+    changes, directory = Changes(), Directory(cassandra)
+    feed = NoticeFeed(redis.url, names.redis_prefix, changes, servers.redis, directory.progress)
+    directory.told = feed.told
+    chunks = _chunk_cache(servers, changes, settings)
+    queries = ReportQueries(ReportStore(cassandra), directory, chunks, settings)
+    responses = ResponseCache(changes, settings.response_cache_bytes)
+    authenticator = Authenticator(KeySet(settings.jwks), issuer=settings.issuer, audience=settings.audience, leeway=settings.leeway_seconds)
+    answers = Answers(build_schema(), queries, settings, responses, _persisted(servers, settings), _rate_limit(servers, settings))
+    endpoint = GraphQLEndpoint(answers, responses, authenticator, settings.max_body_bytes)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        servers.cassandra.start()
-        yield
-        await servers.cache.settle()
-        await servers.redis.aclose()
-        await servers.cassandra.stop()
+        cassandra.start()
+        feed.start()
+        with observed(responses):
+            yield
+        await feed.stop()
+        await responses.settle()
+        if chunks is not None:
+            await chunks.settle()
+        await servers.redis.close()
+        await cassandra.stop()
 
     routes: list[BaseRoute] = [
         Route("/graphql", endpoint),
@@ -78,21 +93,42 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
         *_operations(servers, settings),
         *_documentation(settings),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: not_found_or_method})
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: not_found_or_method})
+    app.state.graphql = endpoint
+    return app
 
 
-def _servers(environ: Mapping[str, str], settings: ApiSettings, names: NamesSettings) -> Servers:
-    cassandra = Cassandra(CassandraSettings.load(environ), names.keyspace, settings.cassandra_reads, settings.timeout_seconds)
-    pool = BlockingConnectionPool.from_url(
-        RedisSettings.load(environ).url,
-        max_connections=REDIS_CONNECTIONS,  # a request beyond them waits for one: it must not be taken for Redis being away
-        timeout=REDIS_TIMEOUT_SECONDS,
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),  # Cassandra is the retry
-    )
-    redis = Redis.from_pool(pool)
-    return Servers(cassandra, redis, ChunkCache(redis, names.redis_prefix))
+def shortcut(app: Starlette) -> ASGIApp:
+    """The application with the hot path straight at the server: routing costs more than a kept answer."""
+    graphql: ASGIApp = app.state.graphql
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/graphql":
+            await graphql(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return serve
+
+
+def _chunk_cache(servers: Servers, changes: Changes, settings: ApiSettings) -> ChunkCache | None:
+    if not settings.chunk_cache:
+        return None
+    memory = ChunkMemory(changes, settings.chunk_memory_bytes) if settings.chunk_memory_bytes else None
+    return ChunkCache(servers.redis, servers.prefix, memory)
+
+
+def _persisted(servers: Servers, settings: ApiSettings) -> PersistedQueries:
+    trusted = None
+    if settings.trusted_documents:
+        trusted = load_manifest(settings.trusted_documents, ApiSettings.variable("trusted_documents"))
+    return PersistedQueries(servers.redis, servers.prefix, trusted)
+
+
+def _rate_limit(servers: Servers, settings: ApiSettings) -> RateLimit | None:
+    if not settings.rate_points:
+        return None
+    return RateLimit(servers.redis, servers.prefix, settings.rate_points, settings.rate_per_second)
 
 
 def _operations(servers: Servers, settings: ApiSettings) -> list[BaseRoute]:
@@ -101,8 +137,7 @@ def _operations(servers: Servers, settings: ApiSettings) -> list[BaseRoute]:
 
     async def ready(request: Request) -> Response:
         try:
-            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-                await servers.redis.ping()
+            await servers.redis.call(("PING",))
             redis = "ready"
         except (RedisError, OSError, TimeoutError) as error:
             redis = f"away: {error}"[:200]  # costs speed only, so the API stays ready

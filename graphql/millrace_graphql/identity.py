@@ -9,18 +9,25 @@ import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jwt
 import orjson
+import structlog
 
 from millrace_contracts.identity import ALGORITHMS, Role
 from millrace_graphql.errors import ForbiddenError, UnauthenticatedError
 
+log = structlog.get_logger()
 CACHED_TOKENS = 10_000
 CACHED_SECONDS = 300.0
 """A verified token is looked at again after this time at the latest, so that a withdrawn key does not open for long."""
+KEYS_SECONDS = 300.0
+"""The JWKS is read again after this time, so that a key that was taken out of it opens nothing for long."""
+KEYS_LONGEST_SECONDS = 3_600.0
+"""A JWKS that cannot be read any more is believed for so long."""
 REFRESH_SECONDS = 10.0
 """The JWKS is fetched at most this often, however many unknown keys are shown."""
 ROLES: tuple[Role, ...] = ("merchant", "operator", "service")
@@ -33,6 +40,18 @@ class Identity:
     subject: str
     role: Role
     merchants: frozenset[str]
+
+    @cached_property
+    def tenant(self) -> str:
+        """Names exactly the rows that the caller sees: equal tenants, equal answers (I9)."""
+        if self.sees_all:
+            return self.role
+        return "m:" + hashlib.sha256(orjson.dumps(sorted(self.merchants))).hexdigest()[:32]
+
+    @cached_property
+    def payer(self) -> str:
+        """Whose points a request costs: those of the merchants seen, or of an operator or service by itself."""
+        return f"{self.role}:{hashlib.sha256(self.subject.encode()).hexdigest()[:32]}" if self.sees_all else self.tenant
 
     @property
     def sees_all(self) -> bool:
@@ -61,31 +80,50 @@ class KeySet:
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried = float("-inf")
+        self._read_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def find(self, kid: str) -> jwt.PyJWK | None:
         """The key of an id, or None."""
-        if kid not in self._keys:
+        if self._lacks(kid):
             async with self._lock:
-                if kid not in self._keys and self._clock() - self._tried >= REFRESH_SECONDS:
+                if self._lacks(kid) and self._clock() - self._tried >= REFRESH_SECONDS:
                     self._tried = self._clock()
                     await self._refresh()
+        if self._clock() - self._read_at >= KEYS_LONGEST_SECONDS:
+            return None
         return self._keys.get(kid)
+
+    def _lacks(self, kid: str) -> bool:
+        return kid not in self._keys or self._clock() - self._read_at >= KEYS_SECONDS
 
     async def _refresh(self) -> None:
         try:
             document = orjson.loads(await asyncio.to_thread(self._read))
-            keys = [jwt.PyJWK.from_dict(entry) for entry in document["keys"]]
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError):
+            keys = [key for entry in document["keys"] if (key := _public_key(entry)) is not None]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("jwks.unreadable", source=self._source, problem=f"{type(error).__name__}: {error}"[:200])
             self._tried = self._clock() - REFRESH_SECONDS + 1  # an absent file may be there a second later
             return
-        self._keys = {key.key_id: key for key in keys if key.key_id}
+        self._keys = {str(key.key_id): key for key in keys}
+        self._read_at = self._clock()
 
     def _read(self) -> bytes:
         if self._source.startswith(("https://", "http://")):
             with urllib.request.urlopen(self._source, timeout=5) as answer:  # noqa: S310 - the scheme is checked above
                 return bytes(answer.read(1_000_000))
         return Path(self._source).read_bytes()
+
+
+def _public_key(entry: Any) -> jwt.PyJWK | None:
+    """A key that may verify tokens; None of one for another use, of a kind that is not taken, or that is no key."""
+    if not isinstance(entry, dict) or not entry.get("kid") or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+        return None
+    try:
+        key = jwt.PyJWK.from_dict(entry)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    return key if key.algorithm_name in ALGORITHMS else None
 
 
 class Authenticator:
@@ -109,6 +147,13 @@ class Authenticator:
         self._capacity = capacity
         self._verified: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
 
+    def known(self, header: bytes) -> Identity | None:
+        """The identity behind a header that was verified before and still holds; None of any other."""
+        if not header:
+            return None
+        found = self._verified.get(hashlib.sha256(header).digest())
+        return found[0] if found and self._clock() < found[1] else None
+
     async def identify(self, header: str) -> Identity | None:
         """The identity behind an Authorization header; None where there is none.
 
@@ -121,8 +166,8 @@ class Authenticator:
         if scheme.lower() != "bearer" or not token.strip():
             raise UnauthenticatedError("Authorization: write it as 'Bearer <access token>'")
         token = token.strip()
-        # The digest stands for the token, so that the process keeps no usable secret.
-        digest = hashlib.sha256(token.encode()).digest()
+        # The digest stands for the header, so that the process keeps no usable secret.
+        digest = hashlib.sha256(header.encode("latin-1", "replace")).digest()
         known = self._verified.get(digest)
         if known and self._clock() < known[1]:
             self._verified.move_to_end(digest)

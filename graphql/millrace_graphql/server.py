@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from millrace_contracts.settings import RuntimeSettings
-from millrace_graphql.app import create_app
+from millrace_graphql.app import create_app, shortcut
 from millrace_runtime import logs
 
 
-def target() -> Starlette:
+def target() -> ASGIApp:
     """The application of one worker."""
     logs.configure(RuntimeSettings.load(os.environ), "graphql")
-    return create_app(os.environ)
+    return shortcut(create_app(os.environ))

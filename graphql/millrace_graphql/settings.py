@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
 from millrace_contracts.settings import Settings, refuse_default_secret
@@ -26,6 +27,20 @@ class ApiSettings(Settings, group="API"):
     max_depth: int = 15
     max_aliases: int = 30
     max_root_fields: int = 20
+    trusted_documents: str = ""
+    """Path of a manifest, SHA-256 -> document: where it is set, no other document runs."""
+    cost_mode: Literal["measure", "enforce"] = "enforce"
+    """Whether a document above ``max_cost`` is refused or only measured."""
+    max_cost: int = 20_000
+    """Points of one document; see http/cost.py."""
+    rate_points: int = 200_000
+    """Points that a tenant's bucket holds; 0 turns the rate limit off."""
+    rate_per_second: int = 5_000
+    """Points that come back each second."""
+    response_cache_bytes: int = 67_108_864
+    """Whole answers kept per worker; 0 keeps none."""
+    chunk_memory_bytes: int = 134_217_728
+    """Days of reports kept decoded per worker, in front of Redis; 0 keeps none."""
     document_cache: int = 1_000
     """Documents whose parse and validation are kept; 0 turns the cache off."""
     max_points: int = 5_000

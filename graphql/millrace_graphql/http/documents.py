@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphql import (
     DocumentNode,
@@ -33,6 +33,8 @@ class Document:
 
     node: DocumentNode | None
     errors: tuple[GraphQLError | ApiError, ...] = ()
+    key: bytes = b""
+    """SHA-256 of its text."""
 
 
 class Documents:
@@ -53,7 +55,7 @@ class Documents:
             self._known.move_to_end(key)
             return known
         DOCUMENTS.labels("validated").inc()
-        document = self._check(text)
+        document = replace(self._check(text), key=key)
         self._known[key] = document
         while len(self._known) > self._settings.document_cache:
             self._known.popitem(last=False)

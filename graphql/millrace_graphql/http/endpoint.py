@@ -1,112 +1,122 @@
-"""The GraphQL endpoint: one request from bytes to bytes, by the GraphQL-over-HTTP specification."""
+"""The GraphQL endpoint: one request from bytes to bytes, by the GraphQL-over-HTTP specification.
+
+The short way: a known token and a request whose very bytes were answered before. Everything else takes ``Answers``.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import time
+from collections.abc import Hashable
 from typing import Any
 
 import orjson
-from graphql import GraphQLSchema, OperationDefinitionNode, OperationType, get_operation_ast
 from starlette.types import Receive, Scope, Send
 
-from millrace_graphql.errors import ApiError, TimedOutError, UnauthenticatedError
-from millrace_graphql.http.documents import Document, Documents
-from millrace_graphql.http.execution import Context, run, shown
-from millrace_graphql.http.limits import root_fields
+from millrace_graphql.errors import ApiError
+from millrace_graphql.http.answers import Answer, Answers, refusal
+from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, matches, read_headers
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
-from millrace_graphql.http.request import BadRequestError, GraphQLRequest, read_request
-from millrace_graphql.identity import Authenticator, Identity
-from millrace_graphql.observability import REQUESTS, SECONDS, operation_label
-from millrace_graphql.ranges.query import ReportQueries
-from millrace_graphql.settings import ApiSettings
+from millrace_graphql.http.request import BadRequestError, ClientGoneError, from_body, from_get, read_body
+from millrace_graphql.http.response_cache import Entry, ResponseCache
+from millrace_graphql.identity import Authenticator
 
-OPEN_FIELDS = {"__schema", "__type", "__typename"}
-"""What a caller without a token may ask: the schema, never a row (I9)."""
-Answer = tuple[int, dict[str, Any], dict[str, str]]
-"""Status, body, headers."""
+LARGEST_KEY = 8_192
+"""Requests of more bytes than this are not found by their bytes."""
 
 
 class GraphQLEndpoint:
-    """An ASGI application."""
+    """An ASGI application for one path."""
 
-    def __init__(self, schema: GraphQLSchema, queries: ReportQueries, authenticator: Authenticator, settings: ApiSettings) -> None:
-        self._schema = schema
-        self._queries = queries
+    def __init__(self, answers: Answers, cache: ResponseCache, authenticator: Authenticator, max_body_bytes: int) -> None:
+        self._answers = answers
+        self._cache = cache
         self._authenticator = authenticator
-        self._settings = settings
-        self._documents = Documents(schema, settings)
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        media = media_type(headers.get("accept", ""))
-        if media is None:
-            refusal = BadRequestError(f"Accept: nothing of {headers['accept']!r:.80} is offered; take {JSON} or {GRAPHQL}", 406)
-            status, body, more = _refused(refusal)
+        headers = read_headers(scope["headers"])
+        is_get = scope["method"] == "GET"
+        key: Hashable = None
+        body = b""
+        # Who asks is settled before any cache is asked (I9).
+        caller = self._authenticator.known(headers.authorization)
+        if is_get:
+            asked: bytes = scope["query_string"]
+        elif scope["method"] == "POST" and headers.content_type in JSON_TYPES:
+            try:
+                asked = body = await read_body(receive, headers.content_length, self._max_body_bytes)
+            except ClientGoneError:
+                return
+            except ApiError as error:
+                await _send_entry(send, refusal(error, media_type(headers.accept.decode("latin-1")) or JSON))
+                return
         else:
-            status, body, more = await self._answer(scope, receive, headers, media)
-        await _send(send, status, orjson.dumps(body), media or JSON, more)
-
-    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str], media: str) -> Answer:
+            asked = b""
+        if caller is not None and asked and len(asked) <= LARGEST_KEY:
+            key = (caller.tenant, is_get, headers.accept, asked)
+            entry = self._cache.find(key)
+            if entry is not None:
+                self._cache.hits += 1
+                await self._send_kept(send, entry, headers if is_get else None)
+                return
         try:
-            # Who asks is settled before any document or row is looked up (I9).
-            caller = await self._authenticator.identify(headers.get("authorization", ""))
-            request = await read_request(scope, receive, headers, self._settings.max_body_bytes)
+            answer = await self._answer(scope, headers, body)
+        except ClientGoneError:
+            return
+        if key is not None and answer.extensions is None:
+            self._cache.keep(key, answer.entry)
+        await _send(send, answer, headers if is_get else None)
+
+    async def _answer(self, scope: Scope, headers: RequestHeaders, body: bytes) -> Answer:
+        accept = headers.accept.decode("latin-1")
+        media = media_type(accept)
+        if media is None:
+            return Answer(refusal(BadRequestError(f"Accept: nothing of {accept!r:.80} is offered; take {JSON} or {GRAPHQL}", 406), JSON))
+        try:
+            caller = await self._authenticator.identify(headers.authorization.decode("latin-1"))
+            if scope["method"] == "GET":
+                request = from_get(scope["query_string"])
+            elif scope["method"] == "POST":
+                request = from_body(body, headers.content_type)
+            else:
+                raise BadRequestError(f"method {scope['method']} is not taken here; use GET or POST", 405, {"Allow": "GET, POST"})
         except ApiError as error:
-            return _refused(error)
-        started = time.perf_counter()
-        status, body, more = await self._graphql(request, caller, media)
-        label = operation_label(request.operation_name)
-        REQUESTS.labels("graphql", label, "error" if "errors" in body else "ok").inc()
-        SECONDS.labels("graphql", label).observe(time.perf_counter() - started)
-        return status, body, more
+            return Answer(refusal(error, media))
+        return await self._answers.answer(request, caller, media)
 
-    async def _graphql(self, request: GraphQLRequest, caller: Identity | None, media: str) -> Answer:
-        # A well-formed request whose document is refused: 200 for plain JSON, as its clients expect, 400 otherwise.
-        refused = 400 if media == GRAPHQL else 200
-        document = self._documents.get(request.query)
-        operation = get_operation_ast(document.node, request.operation_name) if document.node else None
-        if operation and request.is_get and operation.operation is not OperationType.QUERY:
-            return _refused(BadRequestError(f"a {operation.operation.value} needs POST", 405, {"Allow": "POST"}))
-        if document.errors or document.node is None:
-            return refused, {"errors": [shown(error) for error in document.errors]}, {}
-        if caller is None and operation and not _is_open(document, operation):
-            return _refused(UnauthenticatedError("send your access token in the header 'Authorization: Bearer <token>'"))
-        context = Context(caller, self._queries)
-        try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                result = await run(self._schema, document.node, request.variables, request.operation_name, context)
-        except TimeoutError:
-            return _refused(TimedOutError(f"not done within {self._settings.timeout_seconds:g} s; ask for a shorter range"))
-        if isinstance(result, list):
-            return refused, {"errors": [shown(error) for error in result]}, {}
-        body: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            body = {"errors": [shown(error) for error in result.errors], "data": result.data}
-        return 200, body, {}
+    async def _send_kept(self, send: Send, entry: Entry, conditional: RequestHeaders | None) -> None:
+        if conditional is not None and matches(conditional.if_none_match, entry.etag):
+            self._cache.not_modified += 1
+            await send(entry.not_modified)
+            await send(_EMPTY)
+            return
+        await send(entry.start)
+        await send(entry.body)
 
 
-def _is_open(document: Document, operation: OperationDefinitionNode) -> bool:
-    return document.node is not None and root_fields(document.node, operation) <= OPEN_FIELDS
+_EMPTY = {"type": "http.response.body", "body": b""}
 
 
-def _refused(error: ApiError) -> Answer:
-    more = dict(error.headers) if isinstance(error, BadRequestError) else {}
-    if isinstance(error, UnauthenticatedError):
-        more["WWW-Authenticate"] = 'Bearer realm="millrace"'
-    return error.status, {"errors": [shown(error)]}, more
+async def _send_entry(send: Send, entry: Entry) -> None:
+    await send(entry.start)
+    await send(entry.body)
 
 
-async def _send(send: Send, status: int, body: bytes, media: str, more: dict[str, str]) -> None:
-    headers = {
-        "Content-Type": f"{media}; charset=utf-8",
-        "Content-Length": str(len(body)),
-        "Cache-Control": "private, no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Vary": "Accept, Authorization",
-        **more,
-    }
-    pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+async def _send(send: Send, answer: Answer, conditional: RequestHeaders | None) -> None:
+    """An answer that was made, or found by what it means, with what only this request is told."""
+    entry = answer.entry
+    if not entry.cacheable:
+        await _send_entry(send, entry)
+        return
+    if conditional is not None and matches(conditional.if_none_match, entry.etag):
+        await send(entry.not_modified)
+        await send(_EMPTY)
+        return
+    content: bytes = entry.body["body"]
+    if answer.extensions is not None:
+        content = content[:-1] + b',"extensions":' + orjson.dumps(answer.extensions) + b"}"
+    pairs: list[tuple[bytes, bytes]] = [pair for pair in entry.start["headers"] if pair[0] not in (b"content-length", b"x-millrace-cache")]
+    pairs += [*answer.headers, (b"content-length", str(len(content)).encode()), (b"x-millrace-cache", b"miss")]
+    start: dict[str, Any] = {**entry.start, "headers": pairs}
+    await send(start)
+    await send({"type": "http.response.body", "body": content})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from millrace_graphql.errors import ApiError
 
@@ -21,56 +21,74 @@ class BadRequestError(ApiError):
         self.headers = headers or {}
 
 
+class ClientGoneError(Exception):
+    """The client closed the connection: there is nobody to answer."""
+
+
 @dataclass(frozen=True)
 class GraphQLRequest:
     """The parameters of a request."""
 
     query: str
+    """The document's text; empty where the request names a persisted one."""
     variables: dict[str, Any]
     operation_name: str | None
     is_get: bool
+    extensions: dict[str, Any] = field(default_factory=dict)
+    document_id: str | None = None
 
 
-async def read_request(scope: Scope, receive: Receive, headers: dict[str, str], max_body_bytes: int) -> GraphQLRequest:
-    """The request in an HTTP scope.
+def from_get(query_string: bytes) -> GraphQLRequest:
+    """The request in a URL.
 
     Raises:
         BadRequestError: with the status that fits.
     """
-    method = scope["method"]
-    if method == "GET":
-        return _checked(_from_query(scope["query_string"]), is_get=True)
-    if method != "POST":
-        raise BadRequestError(f"method {method} is not taken here; use GET or POST", 405, {"Allow": "GET, POST"})
-    content_type, *parameters = (part.strip().lower() for part in headers.get("content-type", "").split(";"))
+    return _checked(_from_query(query_string), is_get=True)
+
+
+def from_body(body: bytes, content_type: bytes) -> GraphQLRequest:
+    """The request in a POST's body.
+
+    Raises:
+        BadRequestError: with the status that fits.
+    """
+    media, *parameters = (part.strip().lower() for part in content_type.decode("latin-1").split(";"))
     charset = next((part.removeprefix("charset=").strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
-    if content_type != "application/json" or charset not in ("utf-8", "utf8"):
-        raise BadRequestError(f"Content-Type: {content_type!r:.60} is not taken; send application/json in UTF-8", 415)
-    body = await read_body(receive, headers, max_body_bytes)
+    if media != "application/json" or charset not in ("utf-8", "utf8"):
+        raise BadRequestError(f"Content-Type: {media!r:.60} is not taken; send application/json in UTF-8", 415)
     try:
-        parameters_given = orjson.loads(body)
+        given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(f"the body is not JSON: {error}") from None
-    return _checked(parameters_given, is_get=False)
+    return _checked(given, is_get=False)
 
 
-async def read_body(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
+async def read_body(receive: Receive, content_length: bytes, limit: int) -> bytes:
     """The whole body, refused as soon as it is known to be longer than ``limit`` bytes."""
-    too_long = BadRequestError(f"the body is longer than {limit} bytes; shorten the query or its variables", 413)
-    declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_long
+    if content_length.isdigit() and int(content_length) > limit:
+        raise _too_long(limit)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_long(limit)
+        return body
     chunks, size = [], 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
-            raise BadRequestError("the client went away")
+            raise ClientGoneError
         size += len(message.get("body", b""))
         if size > limit:
-            raise too_long
+            raise _too_long(limit)
         chunks.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(chunks)
+        message = await receive()
+
+
+def _too_long(limit: int) -> BadRequestError:
+    return BadRequestError(f"the body is longer than {limit} bytes; shorten the query or its variables", 413)
 
 
 def _from_query(query_string: bytes) -> dict[str, Any]:
@@ -95,13 +113,19 @@ def _checked(parameters: Any, *, is_get: bool) -> GraphQLRequest:
         raise BadRequestError("batches are not taken; send one request at a time")
     if not isinstance(parameters, dict):
         raise BadRequestError("the body is not a JSON object with a query")
+    extensions, document_id = parameters.get("extensions"), parameters.get("documentId")
+    if document_id is not None and not isinstance(document_id, str):
+        raise BadRequestError("documentId: not a string")
     query = parameters.get("query")
-    if not isinstance(query, str) or not query:
+    is_named = document_id is not None or (isinstance(extensions, dict) and "persistedQuery" in extensions)
+    if query is None and is_named:
+        query = ""
+    elif not isinstance(query, str) or not query:
         raise BadRequestError("query: missing or not a string; send the GraphQL document there")
     name = parameters.get("operationName")
     if name is not None and not isinstance(name, str):
         raise BadRequestError("operationName: not a string")
-    for field in ("variables", "extensions"):
-        if not isinstance(parameters.get(field), dict | None):
-            raise BadRequestError(f"{field}: not an object")
-    return GraphQLRequest(query, parameters.get("variables") or {}, name or None, is_get)
+    for part in ("variables", "extensions"):
+        if not isinstance(parameters.get(part), dict | None):
+            raise BadRequestError(f"{part}: not an object")
+    return GraphQLRequest(query, parameters.get("variables") or {}, name or None, is_get, extensions or {}, document_id)

@@ -13,13 +13,15 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from millrace_contracts.notices import CACHE_TTL_SECONDS, changed_key, chunk_key, epoch_key
 from millrace_graphql.observability import CHUNKS, REDIS_FAILURES
+from millrace_graphql.ranges.changes import note_reports
+from millrace_graphql.ranges.chunk_memory import ChunkMemory
 from millrace_graphql.ranges.columns import Group, Rows, Table, decode, encode, joined
 from millrace_graphql.ranges.plan import DAY_MS, day_start_ms
+from millrace_graphql.ranges.redis_wire import Command, Wire
 
 log = structlog.get_logger()
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
@@ -31,8 +33,9 @@ Piece = tuple[str, Group]
 class ChunkCache:
     """In front of one report store. Redis away: every read goes to Cassandra, and the metric says so."""
 
-    def __init__(self, redis: Redis, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._redis = redis
+    def __init__(self, wire: Wire, prefix: str, memory: ChunkMemory | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wire = wire
+        self._memory = memory
         self._prefix = prefix
         self._clock = clock
         self._away_until = float("-inf")
@@ -45,34 +48,56 @@ class ChunkCache:
         Raises:
             UnavailableError: from ``load``.
         """
+        note_reports(merchant_id, day_start_ms(days[0]), day_start_ms(days[-1]) + DAY_MS)
+        pieces = [(day, group) for day in days for group in sorted(groups)]
+        if self._memory is None:
+            found = await self._shared(merchant_id, pieces, load)
+        else:
+            found = await self._remembered(merchant_id, pieces, load, self._memory)
+        return {group: joined(group, [found[day, group] for day in days]) for group in groups}
+
+    async def _remembered(self, merchant_id: str, pieces: list[Piece], load: Load, memory: ChunkMemory) -> dict[Piece, Table]:
+        seq, now = memory.changes.seq, self._clock()  # before anything is read
+        keys = {piece: (merchant_id, day_start_ms(piece[0]) // DAY_MS, piece[1]) for piece in pieces}
+        found = {piece: table for piece, key in keys.items() if (table := memory.get(key, now)) is not None}
+        CHUNKS.labels("memory").inc(len(found))
+        absent = [piece for piece in pieces if piece not in found]
+        if absent:
+            for piece, table in (await self._shared(merchant_id, absent, load)).items():
+                memory.put(keys[piece], table, seq, now)
+                found[piece] = table
+        return found
+
+    async def _shared(self, merchant_id: str, pieces: list[Piece], load: Load) -> dict[Piece, Table]:
+        """From Redis where a chunk is good, and else by ``load``."""
+        days = list(dict.fromkeys(day for day, _ in pieces))
         try:
-            tags, found = await self._look_up(merchant_id, days, groups)
+            tags, found = await self._look_up(merchant_id, days, {group for _, group in pieces})
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             tags, found = {}, {}
-        pieces = [(day, group) for day in days for group in sorted(groups)]
-        CHUNKS.labels("hit").inc(len(found))
-        CHUNKS.labels("miss").inc(len(pieces) - len(found))
         absent = [piece for piece in pieces if piece not in found]
+        CHUNKS.labels("hit").inc(len(pieces) - len(absent))
+        CHUNKS.labels("miss").inc(len(absent))
         found.update(await self._fill(merchant_id, absent, tags, load))
-        return {group: joined(group, [found[day, group] for day in days]) for group in groups}
+        return found
 
     async def _look_up(self, merchant_id: str, days: list[str], groups: Iterable[Group]) -> tuple[dict[str, str], dict[Piece, Table]]:
         if self._clock() < self._away_until:
             return {}, {}
         names = sorted(groups)
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.get(epoch_key(self._prefix))
-        pipe.hmget(changed_key(self._prefix, merchant_id), days)
-        for day in days:
-            pipe.hmget(chunk_key(self._prefix, merchant_id, day), [name.value for name in names])
-        epoch, versions, *chunks = await pipe.execute()
+        fields = [name.value for name in names]
+        epoch, versions, *chunks = await self._wire.call(
+            ("GET", epoch_key(self._prefix)),
+            ("HMGET", changed_key(self._prefix, merchant_id), *days),
+            *(("HMGET", chunk_key(self._prefix, merchant_id, day), *fields) for day in days),
+        )
         if None in versions:
             versions = await self._mark(merchant_id, days)
         tags = {day: f"{version.decode()}:{(epoch or b'').decode()}" for day, version in zip(days, versions, strict=True)}
         found: dict[Piece, Table] = {}
-        for day, fields in zip(days, chunks, strict=True):
-            for group, field in zip(names, fields, strict=True):
+        for day, values in zip(days, chunks, strict=True):
+            for group, field in zip(names, values, strict=True):
                 tag, _, data = (field or b"").partition(b"\n")
                 if field and tag.decode() == tags[day]:
                     found[day, group] = decode(group, data)
@@ -84,12 +109,8 @@ class ChunkCache:
         If "no version" were a tag, a day whose version Redis evicted would make chunks from before its last notice good again.
         """
         key, mark = changed_key(self._prefix, merchant_id), f"r{secrets.token_hex(8)}"
-        pipe = self._redis.pipeline(transaction=False)
-        for day in days:
-            pipe.hsetnx(key, day, mark)
-        pipe.expire(key, CACHE_TTL_SECONDS, nx=True)
-        pipe.hmget(key, days)
-        result: list[bytes] = (await pipe.execute())[-1]
+        marks: list[Command] = [("HSETNX", key, day, mark) for day in days]
+        result: list[bytes] = (await self._wire.call(*marks, ("EXPIRE", key, CACHE_TTL_SECONDS, "NX"), ("HMGET", key, *days)))[-1]
         return result
 
     async def _fill(self, merchant_id: str, absent: list[Piece], tags: dict[str, str], load: Load) -> dict[Piece, Table]:
@@ -127,16 +148,15 @@ class ChunkCache:
         flight.add_done_callback(landed)
 
     async def _store(self, merchant_id: str, run: list[str], tags: dict[str, str], rows: Rows) -> None:
-        pipe = self._redis.pipeline(transaction=False)
+        commands: list[Command] = []
         for day in run:
             key, start = chunk_key(self._prefix, merchant_id, day), day_start_ms(day)
-            fields: dict[Any, Any] = {
-                group.value: tags[day].encode() + b"\n" + encode(group, data.between(start, start + DAY_MS)) for group, data in rows.items()
-            }
-            pipe.hset(key, mapping=fields)
-            pipe.expire(key, CACHE_TTL_SECONDS)
+            tag = tags[day].encode() + b"\n"
+            fields = [(group.value, tag + encode(group, data.between(start, start + DAY_MS))) for group, data in rows.items()]
+            commands.append(("HSET", key, *(part for field in fields for part in field)))
+            commands.append(("EXPIRE", key, CACHE_TTL_SECONDS))
         try:
-            await pipe.execute()
+            await self._wire.call(*commands)
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from millrace_contracts.reports import MERCHANTS_TABLE, PROGRESS_PAYMENTS, PROGRESS_TABLE
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
+from millrace_graphql.ranges.changes import note_directory, note_progress
 
 FRESHNESS_SECONDS = 1.0
 MERCHANT_SECONDS = 5.0
@@ -42,6 +43,10 @@ class Remembered(Generic[T]):
         self._entries.move_to_end(key)
         # A caller that goes away must not cancel the load that others wait for.
         return await asyncio.shield(found[1])
+
+
+async def _nobody(through_ms: int | None) -> None:
+    """Nobody wants to know of new progress."""
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:
@@ -83,9 +88,11 @@ class Directory:
         self._merchants: Remembered[Merchant | None] = Remembered(MERCHANT_SECONDS)
         self._all: Remembered[list[Merchant]] = Remembered(MERCHANT_SECONDS)
         self._progress: Remembered[Progress] = Remembered(FRESHNESS_SECONDS)
+        self.told: Callable[[int | None], Awaitable[None]] = _nobody
 
     async def merchant(self, merchant_id: str) -> Merchant | None:
         """One merchant; None where it is not known (yet)."""
+        note_directory()
 
         async def load() -> Merchant | None:
             found = await self._cassandra.read(f"SELECT {_MERCHANT} FROM {{ks}}.{MERCHANTS_TABLE} WHERE merchant_id = ?", [merchant_id])  # noqa: S608
@@ -95,6 +102,7 @@ class Directory:
 
     async def all_merchants(self) -> list[Merchant]:
         """Every merchant, by id."""
+        note_directory()
 
         async def load() -> list[Merchant]:
             found = await self._cassandra.read(f"SELECT {_MERCHANT} FROM {{ks}}.{MERCHANTS_TABLE}", [])  # noqa: S608
@@ -111,9 +119,14 @@ class Directory:
                 f"SELECT to_unix_timestamp(complete_through) AS through FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?",  # noqa: S608
                 [PROGRESS_PAYMENTS],
             )
-            return Progress(as_of, next(iter(found["through"]), None))
+            progress = Progress(as_of, next(iter(found["through"]), None))
+            # Whatever notices were published before the progress are taken before it is told: no cache answers from before them.
+            await self.told(progress.complete_through_ms)
+            return progress
 
-        return await self._progress.get("", load)
+        progress = await self._progress.get("", load)
+        note_progress(progress.complete_through_ms)
+        return progress
 
 
 def _merchants(found: Columns) -> list[Merchant]:

@@ -10,6 +10,7 @@ import numpy as np
 from millrace_contracts.reports import BREAKDOWNS, REPORTS_TABLE, SKETCHES
 from millrace_contracts.windows import Grain, from_ms
 from millrace_graphql.ranges.cassandra import Cassandra
+from millrace_graphql.ranges.changes import note_reports
 from millrace_graphql.ranges.columns import COLUMNS, Group, Ints, Rows, table
 
 
@@ -25,6 +26,7 @@ class ReportStore:
         Raises:
             UnavailableError: Cassandra does not answer.
         """
+        note_reports(merchant_id, start_ms, end_ms)
         wanted = sorted(set(groups))
         columns = [name for group in wanted for name in COLUMNS[group]]
         statement = (

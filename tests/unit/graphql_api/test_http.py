@@ -10,8 +10,12 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from millrace_graphql.http.answers import Answers
 from millrace_graphql.http.endpoint import GraphQLEndpoint
+from millrace_graphql.http.persisted import PersistedQueries
+from millrace_graphql.http.response_cache import ResponseCache
 from millrace_graphql.identity import Authenticator, Identity, KeySet
+from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.directory import Merchant, Progress
 from millrace_graphql.ranges.query import Freshness
 from millrace_graphql.schema.query import build_schema
@@ -21,7 +25,7 @@ from millrace_graphql.token_cli import make_token
 GRAPHQL_JSON = "application/graphql-response+json"
 
 
-class Answers:
+class Questions:
     """Stands in for the questions about reports."""
 
     failure: Exception | None = None
@@ -36,8 +40,8 @@ class Answers:
 
 
 @pytest.fixture
-def answers() -> Answers:
-    return Answers()
+def answers() -> Questions:
+    return Questions()
 
 
 class Client:
@@ -62,16 +66,23 @@ class Client:
         return self("POST", path, **more)
 
 
+def endpoint_for(queries: Any, authenticator: Authenticator, settings: ApiSettings, changes: Changes | None = None) -> GraphQLEndpoint:
+    """The endpoint without Redis; nothing is kept unless ``changes`` can be trusted."""
+    cache = ResponseCache(changes or Changes(), settings.response_cache_bytes)
+    answers = Answers(build_schema(), queries, settings, cache, PersistedQueries(None, "t"), None)
+    return GraphQLEndpoint(answers, cache, authenticator, settings.max_body_bytes)
+
+
 def client_for(folder: Path, answers: Any, token: bool = True, **settings: Any) -> Client:
     made = make_token(folder, "merchant", ["m1"], 60)
     authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
-    endpoint = GraphQLEndpoint(build_schema(), answers, authenticator, ApiSettings(**settings))
+    endpoint = endpoint_for(answers, authenticator, ApiSettings(**settings))
     headers = {"Authorization": f"Bearer {made}"} if token else {}
     return Client(Starlette(routes=[Route("/graphql", endpoint)]), headers)
 
 
 @pytest.fixture
-def client(tmp_path: Path, answers: Answers) -> Client:
+def client(tmp_path: Path, answers: Questions) -> Client:
     return client_for(tmp_path, answers)
 
 
@@ -187,7 +198,7 @@ def test_methods_media_types_and_mutations_by_get(client: Client) -> None:
     assert ask(client, "{ viewer { role } }", accept="text/html, */*;q=0.1").headers["content-type"].startswith("application/json")
 
 
-def test_without_a_token_the_schema_is_open_and_nothing_else(tmp_path: Path, answers: Answers) -> None:
+def test_without_a_token_the_schema_is_open_and_nothing_else(tmp_path: Path, answers: Questions) -> None:
     # I9
     client = client_for(tmp_path, answers, token=False)
     assert ask(client, "{ __schema { queryType { name } } }").json()["data"]["__schema"]["queryType"]["name"] == "Query"
@@ -206,14 +217,14 @@ def test_a_bad_token_is_refused_even_for_the_schema(client: Client) -> None:
     assert answer.status_code == 401
 
 
-def test_introspection_can_be_closed(tmp_path: Path, answers: Answers) -> None:
+def test_introspection_can_be_closed(tmp_path: Path, answers: Questions) -> None:
     answer = ask(client_for(tmp_path, answers, introspection=False), "{ __schema { queryType { name } } }")
     assert answer.status_code == 400
     assert "introspection" in answer.text
 
 
 def test_an_unforeseen_error_is_masked_and_logged_under_its_reference(
-    client: Client, answers: Answers, capsys: pytest.CaptureFixture[str]
+    client: Client, answers: Questions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers.failure = RuntimeError("the password is 1234")
     answer = ask(client, "{ viewer { merchants { id } } }")
@@ -236,7 +247,7 @@ def test_a_document_is_validated_once_and_then_known(client: Client) -> None:
     assert (count("validated") - validated, count("cached") - cached) == (1, 4)
 
 
-def test_the_document_cache_is_bounded(tmp_path: Path, answers: Answers) -> None:
+def test_the_document_cache_is_bounded(tmp_path: Path, answers: Questions) -> None:
     from millrace_graphql.http.documents import Documents
 
     documents = Documents(build_schema(), ApiSettings(document_cache=10))

@@ -1,0 +1,186 @@
+"""From a GraphQL request to its answer: its document, its cost, the tenant's points, and then the cache or an execution."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from graphql import GraphQLSchema, OperationDefinitionNode, OperationType, get_operation_ast
+
+from millrace_graphql.errors import ApiError, LimitExceededError, TimedOutError, UnauthenticatedError
+from millrace_graphql.http.cost import Costs
+from millrace_graphql.http.documents import Document, Documents
+from millrace_graphql.http.execution import Context, run, shown
+from millrace_graphql.http.headers import NEVER, PRIVATE, answer_headers
+from millrace_graphql.http.limits import root_fields
+from millrace_graphql.http.negotiation import GRAPHQL
+from millrace_graphql.http.persisted import PersistedQueries
+from millrace_graphql.http.rate_limit import RateLimit, Throttle, ThrottledError
+from millrace_graphql.http.request import BadRequestError, GraphQLRequest
+from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
+from millrace_graphql.identity import Identity
+from millrace_graphql.observability import COST, REQUESTS, SECONDS, operation_label
+from millrace_graphql.ranges.changes import Reads
+from millrace_graphql.ranges.query import ReportQueries
+from millrace_graphql.settings import ApiSettings
+
+OPEN_FIELDS = {"__schema", "__type", "__typename"}
+"""What a caller without a token may ask: the schema, never a row (I9)."""
+NEED_TOKEN = "send your access token in the header 'Authorization: Bearer <token>'"  # noqa: S105 - no secret
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is to be run."""
+
+    document: Document
+    node: OperationDefinitionNode | None
+    request: GraphQLRequest
+    caller: Identity | None
+    cost: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An entry and what only this request is told."""
+
+    entry: Entry
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    extensions: dict[str, Any] | None = None
+
+
+class Answers:
+    """Answers GraphQL requests of any transport. Who asks is settled before (I9)."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        queries: ReportQueries,
+        settings: ApiSettings,
+        cache: ResponseCache,
+        persisted: PersistedQueries,
+        rate_limit: RateLimit | None,
+    ) -> None:
+        self._schema = schema
+        self._queries = queries
+        self._settings = settings
+        self._cache = cache
+        self._persisted = persisted
+        self._rate_limit = rate_limit
+        self.documents = Documents(schema, settings)
+
+    async def answer(self, request: GraphQLRequest, caller: Identity | None, media: str) -> Answer:
+        """The answer; errors of any kind are answers too."""
+        started = time.perf_counter()
+        label = operation_label(request.operation_name)
+        try:
+            answer = await self._answer(request, caller, media)
+        except ApiError as error:
+            answer = Answer(refusal(error, media))
+        outcome = "ok" if answer.entry.cacheable else "error"
+        REQUESTS.labels("graphql", label, outcome).inc()
+        SECONDS.labels("graphql", label).observe(time.perf_counter() - started)
+        return answer
+
+    async def _answer(self, request: GraphQLRequest, caller: Identity | None, media: str) -> Answer:
+        try:
+            text = await self._persisted.text(request)
+        except BadRequestError:
+            raise
+        except ApiError as error:  # a well-formed request whose document is refused
+            return Answer(_entry(_refused_status(media), {"errors": [shown(error)]}, media))
+        document = self.documents.get(text)
+        node = get_operation_ast(document.node, request.operation_name) if document.node else None
+        self._check_method(request, node)
+        if document.errors or document.node is None:
+            return Answer(_entry(_refused_status(media), {"errors": [shown(error) for error in document.errors]}, media))
+        if caller is None and node and root_fields(document.node, node) - OPEN_FIELDS:
+            raise UnauthenticatedError(NEED_TOKEN)
+        if caller is not None:
+            await self._persisted.register(request, text)
+        operation = Operation(document, node, request, caller, self._cost(document, node, request))
+        return await self._cached(operation, media)
+
+    async def _cached(self, operation: Operation, media: str) -> Answer:
+        request, caller = operation.request, operation.caller
+        tenant = caller.tenant if caller else ""
+        variables = orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS)
+        key: Hashable = (tenant, media, operation.document.key, request.operation_name, variables)
+        throttle: Throttle | None = None
+        if self._rate_limit is not None and caller is not None and self._cache.find(key) is None:
+            # Only work is charged: what the cache answers is free.
+            throttle = await self._rate_limit.take(caller.payer, operation.cost)
+
+        async def make(reads: Reads, seq: int) -> Entry:
+            return await self._run(operation, media, reads, seq)
+
+        entry = await self._cache.get(key, make)
+        more = () if throttle is None else tuple((name.lower().encode(), value.encode()) for name, value in throttle.headers().items())
+        asked = request.extensions.get("cost") is True
+        return Answer(entry, more, _cost_extension(operation.cost, throttle) if asked else None)
+
+    async def _run(self, operation: Operation, media: str, reads: Reads, seq: int) -> Entry:
+        request, document = operation.request, operation.document.node
+        assert document is not None
+        context = Context(operation.caller, self._queries)
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                result = await run(self._schema, document, request.variables, request.operation_name, context)
+        except TimeoutError:
+            return refusal(TimedOutError(f"not done within {self._settings.timeout_seconds:g} s; ask for a shorter range"), media)
+        if isinstance(result, list):
+            return _entry(_refused_status(media), {"errors": [shown(error) for error in result]}, media)
+        if result.errors:
+            return _entry(200, {"errors": [shown(error) for error in result.errors], "data": result.data}, media)
+        headers = answer_headers(media, PRIVATE, {"X-Millrace-Cost": str(operation.cost)})
+        return entry_of(200, orjson.dumps({"data": result.data}), headers, reads, seq)
+
+    def _cost(self, document: Document, node: OperationDefinitionNode | None, request: GraphQLRequest) -> int:
+        if node is None or document.node is None:
+            return 1
+        cost = Costs(document.node, node, request.variables).total()
+        COST.observe(cost)
+        if self._settings.cost_mode == "enforce" and cost > self._settings.max_cost:
+            raise LimitExceededError("cost", cost, self._settings.max_cost, "ask for a shorter range or fewer fields in one request")
+        return cost
+
+    @staticmethod
+    def _check_method(request: GraphQLRequest, node: OperationDefinitionNode | None) -> None:
+        if node is None:
+            return
+        if request.is_get and node.operation is OperationType.MUTATION:
+            raise BadRequestError("a mutation needs POST", 405, {"Allow": "POST"})
+        if node.operation is OperationType.SUBSCRIPTION:
+            raise BadRequestError("a subscription needs 'Accept: text/event-stream' or a WebSocket with graphql-transport-ws")
+
+
+def refusal(error: ApiError, media: str) -> Entry:
+    """The answer to a request for which nothing was run."""
+    more: dict[str, str] = dict(error.headers) if isinstance(error, BadRequestError) else {}
+    if isinstance(error, UnauthenticatedError):
+        more["WWW-Authenticate"] = 'Bearer realm="millrace"'
+    if isinstance(error, ThrottledError):
+        more |= {"Retry-After": str(error.wait), **error.throttle.headers()}
+    return _entry(error.status, {"errors": [shown(error)]}, media, more)
+
+
+def _entry(status: int, body: dict[str, Any], media: str, more: dict[str, str] | None = None) -> Entry:
+    """An answer that is for this request only."""
+    content = orjson.dumps(body)
+    headers = [*answer_headers(media, NEVER, more or {}), (b"content-length", str(len(content)).encode())]
+    start = {"type": "http.response.start", "status": status, "headers": headers}
+    message = {"type": "http.response.body", "body": content}
+    return Entry(start, message, b"", start, Reads(), 0, 0.0, cacheable=False)
+
+
+def _refused_status(media: str) -> int:
+    """A well-formed request whose document is refused: 200 for plain JSON, as its clients expect, 400 otherwise."""
+    return 400 if media == GRAPHQL else 200
+
+
+def _cost_extension(cost: int, throttle: Throttle | None) -> dict[str, Any]:
+    return {"cost": {"requestedQueryCost": cost, "throttleStatus": throttle.status() if throttle else None}}

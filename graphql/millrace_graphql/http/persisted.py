@@ -1,0 +1,149 @@
+"""Documents by their hash: automatic persisted queries, and trusted documents that a deployment declares.
+
+A persisted query is sent once as text with its SHA-256 and afterwards as the hash alone, which also makes it a short GET. The
+texts live in this process and, for the other workers, in Redis for a day. With trusted documents only the texts of a manifest run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from redis.exceptions import RedisError
+
+from millrace_contracts.settings import SettingsError
+from millrace_graphql.errors import ApiError
+from millrace_graphql.http.request import BadRequestError, GraphQLRequest
+from millrace_graphql.observability import REDIS_FAILURES
+from millrace_graphql.ranges.redis_wire import Wire
+
+log = structlog.get_logger()
+REMEMBERED = 1_000
+TTL_SECONDS = 86_400
+
+
+class PersistedQueryNotFoundError(ApiError):
+    """The hash is not known: the client sends the text with it once. The message is the one that Apollo's clients look for."""
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("PersistedQueryNotFound")
+
+
+class UntrustedDocumentError(ApiError):
+    """Only the manifest's documents run here."""
+
+    code = "UNTRUSTED_DOCUMENT"
+
+    def __init__(self) -> None:
+        super().__init__("this API runs the documents of its manifest only; send the hash of one of them")
+
+
+def load_manifest(path: str, variable: str) -> dict[str, str]:
+    """Trusted documents by hash: a JSON object of hash -> text, or Apollo's {"operations": [{"id", "body"}]}.
+
+    Raises:
+        SettingsError: the file cannot be read or a hash is not its text's.
+    """
+    try:
+        loaded = orjson.loads(Path(path).read_bytes())
+        found = {entry["id"]: entry["body"] for entry in loaded["operations"]} if "operations" in loaded else loaded
+        wrong = next((key for key, text in found.items() if key.removeprefix("sha256:") != digest(text)), None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(variable, f"{path}: {type(error).__name__}: {error}; give a JSON object of SHA-256 -> document") from None
+    if wrong is not None:
+        raise SettingsError(variable, f"{path}: {wrong[:80]!r} is not the SHA-256 of its document; make the manifest again")
+    return {key.removeprefix("sha256:"): text for key, text in found.items()}
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a document's text in hexadecimal."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+class PersistedQueries:
+    """Finds a request's text. ``trusted`` is a manifest; without one every text may be persisted."""
+
+    def __init__(self, wire: Wire | None, prefix: str, trusted: dict[str, str] | None = None) -> None:
+        self._wire = wire
+        self._prefix = prefix
+        self._trusted = trusted
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    async def text(self, request: GraphQLRequest) -> str:
+        """The document's text.
+
+        Raises:
+            PersistedQueryNotFoundError, UntrustedDocumentError, BadRequestError: it is not there, or may not run.
+        """
+        key = _hash_of(request)
+        if self._trusted is not None:
+            found = self._trusted.get(key or (digest(request.query) if request.query else ""))
+            if found is None:
+                raise UntrustedDocumentError
+            return found
+        if key is None:
+            return request.query
+        if request.query:
+            if digest(request.query) != key:
+                raise BadRequestError("extensions.persistedQuery.sha256Hash: is not the SHA-256 of the query")
+            return request.query
+        text = self._known.get(key) or await self._shared(key)
+        if text is None:
+            raise PersistedQueryNotFoundError
+        self._remember(key, text)
+        return text
+
+    async def register(self, request: GraphQLRequest, text: str) -> None:
+        """Keep a valid document that came with its hash."""
+        key = _hash_of(request)
+        if key is None or not request.query or self._trusted is not None or key in self._known:
+            return
+        self._remember(key, text)
+        if self._wire is not None:
+            try:
+                await self._wire.call(("SET", self._key(key), text.encode(errors="replace"), "EX", TTL_SECONDS))
+            except (RedisError, OSError, TimeoutError):
+                REDIS_FAILURES.inc()
+
+    def _remember(self, key: str, text: str) -> None:
+        self._known[key] = text
+        self._known.move_to_end(key)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    async def _shared(self, key: str) -> str | None:
+        if self._wire is None:
+            return None
+        try:
+            [found] = await self._wire.call(("GET", self._key(key)))
+        except (RedisError, OSError, TimeoutError):
+            REDIS_FAILURES.inc()
+            return None
+        text = found.decode() if isinstance(found, bytes) else None
+        # What Redis holds is believed only as far as the hash proves it.
+        return text if text is not None and digest(text) == key else None
+
+    def _key(self, key: str) -> str:
+        return f"{self._prefix}:document:{key}"
+
+
+def _hash_of(request: GraphQLRequest) -> str | None:
+    """The hash that a request names; by Apollo's extension or by ``documentId``."""
+    if request.document_id is not None:
+        key: Any = request.document_id.removeprefix("sha256:")
+    elif "persistedQuery" in request.extensions:
+        given = request.extensions["persistedQuery"]
+        if not isinstance(given, dict) or given.get("version") != 1:
+            raise BadRequestError("extensions.persistedQuery: not an object with version 1 and a sha256Hash")
+        key = given.get("sha256Hash")
+    else:
+        return None
+    if not isinstance(key, str) or len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+        raise BadRequestError("sha256Hash: not 64 hexadecimal digits in lower case")
+    return key

@@ -1,0 +1,136 @@
+"""How much a tenant may ask in a time: a token bucket in Redis, one script, shared by all workers and replicas.
+
+With Redis away each worker counts for itself with the same bucket: nobody is refused because Redis is down, and nobody may ask
+without bound; with n workers a tenant may then get n times its rate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from millrace_graphql.errors import ApiError
+from millrace_graphql.observability import RATE_LIMITED, REDIS_FAILURES
+from millrace_graphql.ranges.redis_wire import Wire
+
+log = structlog.get_logger()
+SCRIPT = b"""
+local capacity, rate, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local bucket = redis.call('HMGET', KEYS[1], 'level', 'at')
+local level = tonumber(bucket[1]) or capacity
+local at = tonumber(bucket[2]) or now
+level = math.min(capacity, level + math.max(0, now - at) * rate)
+local taken = 0
+if level >= cost then
+  level = level - cost
+  taken = 1
+end
+redis.call('HSET', KEYS[1], 'level', string.format('%.6f', level), 'at', string.format('%.6f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(capacity / rate * 1000) + 1000)
+return {taken, math.floor(level)}
+"""
+_SHA = hashlib.sha1(SCRIPT).hexdigest()  # noqa: S324 - Redis names scripts so
+LOCAL_TENANTS = 10_000
+PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """The state of a tenant's bucket after a request."""
+
+    capacity: int
+    available: int
+    restore_rate: int
+    taken: bool = True
+
+    def status(self) -> dict[str, int]:
+        """As ``extensions`` show it."""
+        return {"maximumAvailable": self.capacity, "currentlyAvailable": self.available, "restoreRate": self.restore_rate}
+
+    def headers(self) -> dict[str, str]:
+        """RateLimit headers (draft-ietf-httpapi-ratelimit-headers): what is left, and seconds until the bucket is full."""
+        full = math.ceil((self.capacity - self.available) / self.restore_rate)
+        return {
+            "RateLimit-Policy": f'"points";q={self.capacity};w={math.ceil(self.capacity / self.restore_rate)}',
+            "RateLimit": f'"points";r={self.available};t={full}',
+        }
+
+
+class ThrottledError(ApiError):
+    """The tenant's bucket holds less than the request costs."""
+
+    code = "THROTTLED"
+    status = 429
+
+    def __init__(self, cost: int, throttle: Throttle) -> None:
+        self.wait = max(1, math.ceil((cost - throttle.available) / throttle.restore_rate))
+        self.throttle = throttle
+        super().__init__(
+            f"this costs {cost} points and {throttle.available} are left; ask again in {self.wait} s or for a shorter range",
+            cost=cost,
+            throttleStatus=throttle.status(),
+        )
+
+
+class RateLimit:
+    """Token buckets of all tenants. ``rate`` points a second come back, up to ``capacity``."""
+
+    def __init__(self, wire: Wire, prefix: str, capacity: int, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wire = wire
+        self._prefix = prefix
+        self._capacity = capacity
+        self._rate = rate
+        self._clock = clock
+        self._local: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._away_until = float("-inf")
+
+    async def take(self, tenant: str, cost: int) -> Throttle:
+        """Take a request's cost out of the tenant's bucket.
+
+        Raises:
+            ThrottledError: there is not enough left; nothing is taken.
+        """
+        cost = min(cost, self._capacity)  # what can never be paid is refused by the cost limit, not here
+        throttle = await self._shared(tenant, cost)
+        if not throttle.taken:
+            RATE_LIMITED.inc()
+            raise ThrottledError(cost, throttle)
+        return throttle
+
+    async def _shared(self, tenant: str, cost: int) -> Throttle:
+        if self._clock() < self._away_until:
+            return self._own(tenant, cost)
+        arguments = (1, f"{self._prefix}:{{{tenant}}}:points", self._capacity, self._rate, cost)
+        try:
+            try:
+                [[taken, level]] = await self._wire.call(("EVALSHA", _SHA, *arguments))
+            except ResponseError as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+                [[taken, level]] = await self._wire.call(("EVAL", SCRIPT, *arguments))
+        except (RedisError, OSError, TimeoutError) as error:
+            REDIS_FAILURES.inc()
+            log.warning("rate_limit.redis_away", problem=f"{type(error).__name__}: {error}"[:200])
+            self._away_until = self._clock() + PAUSE_SECONDS
+            return self._own(tenant, cost)
+        return Throttle(self._capacity, int(level), self._rate, bool(taken))
+
+    def _own(self, tenant: str, cost: int) -> Throttle:
+        now = self._clock()
+        level, at = self._local.pop(tenant, (float(self._capacity), now))
+        level = min(self._capacity, level + (now - at) * self._rate)
+        taken = level >= cost
+        level -= cost if taken else 0
+        self._local[tenant] = (level, now)
+        while len(self._local) > LOCAL_TENANTS:
+            self._local.popitem(last=False)
+        return Throttle(self._capacity, int(level), self._rate, taken)

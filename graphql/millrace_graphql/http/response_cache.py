@@ -1,0 +1,172 @@
+"""Whole answers, kept a tenant at a time and reused while nothing that they were made of has changed.
+
+An entry is found by (tenant, what was asked) and thus only after the caller's identity is settled (I9). It is good while
+``Changes`` knows of no change to the days, and to the progress, that it was read from; where notices cannot be trusted, no entry is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from millrace_graphql.ranges.changes import Changes, Reads, record
+
+DIRECTORY_SECONDS = 5.0
+"""How long an answer that names merchants is kept: no notice tells of a merchant."""
+LONGEST_SECONDS = 600.0
+CLOCK_SECONDS = 300
+"""An answer about "today" ends at the next five minutes of the hour: no zone's midnight falls between them."""
+LARGEST_SHARE = 16
+"""No entry is larger than this part of the cache."""
+Message = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Entry:
+    """An answer, ready to be sent: ASGI's two messages, and those of a 304."""
+
+    start: Message
+    body: Message
+    etag: bytes
+    not_modified: Message
+    reads: Reads
+    seq: int
+    until: float
+    cost: int = 0
+    size: int = 0
+    cacheable: bool = True
+
+
+def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads: Reads, seq: int) -> Entry:
+    """The entry of an answer; its ETag is the hash of its bytes and media type."""
+    media = next((value for name, value in headers if name == b"content-type"), b"")
+    etag = b'"' + hashlib.blake2b(media + body, digest_size=12).hexdigest().encode() + b'"'
+    kept = [pair for pair in headers if pair[0] not in (b"content-length", b"etag", b"x-millrace-cache")]
+    hit = [*kept, (b"etag", etag), (b"x-millrace-cache", b"hit")]
+    return Entry(
+        {"type": "http.response.start", "status": status, "headers": [*hit, (b"content-length", str(len(body)).encode())]},
+        {"type": "http.response.body", "body": body},
+        etag,
+        {"type": "http.response.start", "status": 304, "headers": [pair for pair in hit if pair[0] != b"content-type"]},
+        reads,
+        seq,
+        float("inf"),
+        size=len(body) + 600,
+    )
+
+
+class ResponseCache:
+    """A bounded LRU with one flight a key. ``capacity`` bytes of 0 turns keeping off; flights are still shared."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        capacity: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._changes = changes
+        self._capacity = capacity
+        self._clock = clock
+        self._wall = wall
+        self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._flights: dict[Hashable, asyncio.Task[Entry]] = {}
+        self._bytes = 0
+        self.hits = 0
+        self.misses = 0
+        self.not_modified = 0
+        self.joined = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes kept."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, key: Hashable) -> Entry | None:
+        """The entry of a key if it is still good."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        changes = self._changes
+        now = self._clock()
+        if now >= changes.trusted_until:
+            return None
+        if now < entry.until and (entry.seq == changes.seq or self._still_good(entry)):
+            self._entries.move_to_end(key)
+            return entry
+        self._drop(key)
+        return None
+
+    def _still_good(self, entry: Entry) -> bool:
+        if not self._changes.good(entry.reads, entry.seq):
+            return False
+        entry.seq = self._changes.seq  # so that the same changes are not looked through again
+        return True
+
+    def keep(self, key: Hashable, entry: Entry) -> None:
+        """Keep an entry under a key, or under one more."""
+        if not entry.cacheable or entry.size > self._capacity // LARGEST_SHARE or self._clock() >= self._changes.trusted_until:
+            return
+        if key in self._entries:
+            self._drop(key)
+        self._entries[key] = entry
+        self._bytes += entry.size
+        while self._bytes > self._capacity:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: Hashable) -> None:
+        self._bytes -= self._entries.pop(key).size
+
+    async def get(self, key: Hashable, make: Callable[[Reads, int], Awaitable[Entry]]) -> Entry:
+        """The entry of a key: kept, under way for another request, or made now.
+
+        Who joins a flight takes its answer only if it is still good when it lands: never one from before a change known to the joiner.
+        """
+        found = self.find(key)
+        if found is not None:
+            self.hits += 1
+            return found
+        flight = self._flights.get(key)
+        if flight is not None:
+            self.joined += 1
+            entry = await asyncio.shield(flight)
+            if entry.cacheable and self._changes.good(entry.reads, entry.seq):
+                return entry
+        self.misses += 1
+        flight = asyncio.create_task(self._make(key, make))
+        self._flights[key] = flight
+        flight.add_done_callback(lambda done: self._landed(key, done))
+        return await asyncio.shield(flight)
+
+    async def _make(self, key: Hashable, make: Callable[[Reads, int], Awaitable[Entry]]) -> Entry:
+        seq = self._changes.seq  # before anything is read
+        reads = record()
+        entry = await make(reads, seq)
+        entry.until = self._until(reads)
+        if entry.cacheable and self._changes.good(reads, seq):
+            self.keep(key, entry)
+        return entry
+
+    def _landed(self, key: Hashable, flight: asyncio.Task[Entry]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # seen here too: its caller may have gone
+
+    def _until(self, reads: Reads) -> float:
+        seconds = DIRECTORY_SECONDS if reads.directory else LONGEST_SECONDS
+        if reads.clock:
+            seconds = min(seconds, CLOCK_SECONDS - self._wall() % CLOCK_SECONDS)
+        return self._clock() + seconds
+
+    async def settle(self) -> None:
+        """Wait for the flights under way."""
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
