@@ -94,7 +94,7 @@ def _run(
         max_message_bytes,
     )
     transactional_id = topics.transactional_id(names, settings.collection, share.stream)
-    producer = Producer(producer_config(kafka.bootstrap, transactional_id, settings.transaction_timeout_ms))
+    producer = Producer(producer_config(kafka.bootstrap, transactional_id, settings.transaction_timeout_ms, max_message_bytes))
     sink = KafkaSink(producer, found, transactional_id, settings.retry_seconds, lambda: stop.is_set)
     with connect(mongo.relay_uri) as client:
         Relay(

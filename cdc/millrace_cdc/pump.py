@@ -56,7 +56,7 @@ class Committed:
 
 
 class Pump:
-    """Moves portions; ``observe`` is told every commit."""
+    """Moves portions; ``observe`` is told every commit, ``idle`` that nothing waits."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Pump:
         pace: Pace,
         stop: Stop,
         observe: Callable[[Committed], None],
+        idle: Callable[[], None],
         make_marker: Callable[[int], bytes],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +72,7 @@ class Pump:
         self._pace = pace
         self._stop = stop
         self._observe = observe
+        self._idle = idle
         self._make_marker = make_marker
         self._clock = clock
         self._clear()
@@ -100,6 +102,8 @@ class Pump:
                 raise
             if portion is not None:
                 self._add(portion)
+            elif not (self._open or source.backlog):
+                self._idle()
             if self._open and self._is_due(source):
                 self._commit(not source.backlog)
         self._leave()

@@ -86,7 +86,7 @@ class Relay:
         self._form = EventForm(capture.database, capture.collection)
         self._failed_since: float | None = None
         pace = Pace(settings.transaction_events, settings.transaction_ms / 1000, settings.linger_ms / 1000, settings.idle_ms / 1000)
-        self._pump = Pump(sink, pace, stop, self._committed, self._marker)
+        self._pump = Pump(sink, pace, stop, self._committed, state.idle, self._marker)
 
     def run(self) -> None:
         """Run until a stop is asked for.

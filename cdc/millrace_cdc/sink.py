@@ -36,7 +36,7 @@ class Topics:
     audit: str
 
 
-def producer_config(bootstrap: str, transactional_id: str, transaction_timeout_ms: int) -> dict[str, object]:
+def producer_config(bootstrap: str, transactional_id: str, transaction_timeout_ms: int, max_message_bytes: int) -> dict[str, object]:
     """Settings of the producer; the partitioner is the one that Java clients use, so that a key has one partition everywhere (I3)."""
     return {
         "bootstrap.servers": bootstrap,
@@ -44,6 +44,7 @@ def producer_config(bootstrap: str, transactional_id: str, transaction_timeout_m
         "transaction.timeout.ms": transaction_timeout_ms,
         "partitioner": "murmur2_random",
         "compression.type": "lz4",
+        "message.max.bytes": max_message_bytes,
         "linger.ms": 2,
         "batch.num.messages": 20_000,
         "queue.buffering.max.messages": 500_000,

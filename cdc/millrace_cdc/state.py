@@ -69,6 +69,11 @@ class RelayState:
             self._cluster_seconds = done.cluster_seconds or self._cluster_seconds
             self._caught_up = done.caught_up
 
+    def idle(self) -> None:
+        """Nothing waits and nothing is open."""
+        with self._lock:
+            self._caught_up = True
+
     def lag_seconds(self) -> float:
         """Seconds between now and the cluster time of the last committed position, 0 when nothing waits behind it."""
         with self._lock:

@@ -1,0 +1,166 @@
+"""What the relay's tests share: payments, a relay of its own process, and what a read_committed consumer sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from tests.support.waiting import wait_until
+
+PAID = datetime(2026, 3, 4, 5, 6, 7, 891000, tzinfo=UTC)
+PAID_MS = 1772600767891
+"""PAID by hand: 20516 days and 05:06:07.891."""
+
+
+def payment(number: int, **changes: Any) -> dict[str, Any]:
+    """A payment as the collection tier writes it."""
+    made: dict[str, Any] = {
+        "_id": f"p{number:06d}",
+        "merchantId": f"m{number % 7}",
+        "user": {
+            "id": f"raw-user-{number}",
+            "key": f"{number:022d}",
+            "birthYear": 1980,
+            "gender": "female",
+            "country": "US",
+            "grade": "gold",
+            "device": {"type": "mobile", "os": "android"},
+        },
+        "amount": 100 + number,
+        "currency": "USD",
+        "method": "card",
+        "points": {"used": 1, "earned": 2},
+        "status": "succeeded",
+        "paidAt": PAID + timedelta(seconds=number),
+        "refunds": [],
+        "createdAt": PAID,
+        "updatedAt": PAID,
+        "schemaVersion": 1,
+    }
+    return {**made, **changes}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RelayProcess:
+    """`millrace relay run` as a process; ``log`` is its standard error."""
+
+    def __init__(self, environ: dict[str, str], folder: Path, *options: str) -> None:
+        self._environ = {"PATH": os.environ["PATH"], "MILLRACE_HOME": str(folder / "home"), **environ}
+        self.ops = f"http://127.0.0.1:{free_port()}"
+        self._command = [sys.executable, "-m", "millrace", "relay", "run", "--ops-port", self.ops.rsplit(":", 1)[1], *options]
+        self._log = folder / f"relay-{os.urandom(4).hex()}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> RelayProcess:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._environ, stderr=log, stdout=log)
+        return self
+
+    def wait_ready(self, seconds: float = 60) -> RelayProcess:
+        wait_until(self.ready, seconds, f"the relay is ready: {self.log}")
+        return self
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.log
+        try:
+            return httpx.get(f"{self.ops}/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def state(self) -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"{self.ops}/ready").json()
+        return answer
+
+    def metric(self, name: str) -> float:
+        lines = httpx.get(f"{self.ops}/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"millrace_relay_{name}{{"))
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        """kill -9 and reap."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def __enter__(self) -> RelayProcess:
+        return self.start().wait_ready()
+
+    def __exit__(self, *exc: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+class Topic:
+    """Reads a topic from its beginning, committed messages only, and remembers where it stopped."""
+
+    def __init__(self, bootstrap: str, name: str) -> None:
+        config = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = Consumer({**config, "log_level": 0})
+        partitions = self._consumer.list_topics(name, timeout=10).topics[name].partitions
+        self.partitions = len(partitions)
+        self._consumer.assign([TopicPartition(name, partition, 0) for partition in partitions])
+        self.messages: list[Message] = []
+
+    def poll(self) -> None:
+        """Take what is there."""
+        found = self._consumer.consume(5000, 0.2)
+        assert not [message.error() for message in found if message.error()]
+        self.messages.extend(found)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The values of messages with a key, in order within each partition."""
+        return [json.loads(message.value() or b"") for message in self.messages if message.key()]
+
+    @property
+    def markers(self) -> dict[int, list[dict[str, Any]]]:
+        """The low-water markers of each partition."""
+        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for message in self.messages:
+            if message.key() is None:
+                found[message.partition() or 0].append(json.loads(message.value() or b""))
+        return found
+
+    def wait_events(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
+        """Wait for so many events; more of them fail."""
+
+        def enough() -> bool:
+            self.poll()
+            return len(self.events) >= count
+
+        wait_until(enough, seconds, f"{count} events in the topic")
+        self.poll()
+        assert len(self.events) == count
+        return self.events
+
+    def close(self) -> None:
+        self._consumer.close()

@@ -1,0 +1,100 @@
+"""From raw replies to portions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import bson
+import pytest
+
+from millrace_cdc.events import EventForm
+from millrace_cdc.replies import ReplyEncoder, decode
+
+TOKEN = "826B06E67{:1X}000000012B0229296E04"
+
+
+def change(number: int, operation: str = "insert", **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {"_id": {"_data": TOKEN.format(number)}, "operationType": operation, "documentKey": {"_id": f"p{number}"}}
+    if operation in ("insert", "replace"):
+        made["fullDocument"] = {"_id": f"p{number}", "amount": number}
+    return {**made, **more}
+
+
+def reply(*changes: dict[str, Any], last: int = 15) -> bytes:
+    cursor = {"nextBatch": list(changes), "id": 7, "ns": "commerce.payments", "postBatchResumeToken": {"_data": TOKEN.format(last)}}
+    return bson.encode({"cursor": cursor, "ok": 1.0})
+
+
+def encoder(found: dict[bytes, dict[str, Any]] | None = None, max_bytes: int = 1_000_000) -> ReplyEncoder:
+    asked: list[Any] = []
+
+    def lookup(ids: Any) -> dict[bytes, dict[str, Any]]:
+        asked.extend(ids)
+        return found or {}
+
+    return ReplyEncoder("payments", EventForm("commerce", "payments"), lookup, max_bytes)
+
+
+def values(messages: list[tuple[bytes | None, bytes]]) -> list[dict[str, Any]]:
+    return [json.loads(value) for _, value in messages]
+
+
+@pytest.mark.parametrize(("operation", "op"), [("insert", "c"), ("replace", "u")])
+def test_an_operation_has_its_letter(operation: str, op: str) -> None:
+    portion, control = encoder().portion(decode(reply(change(1, operation))), 5)
+    (event,) = values(portion.events)
+    assert (event["op"], event["after"], event["ts_ms"], control) == (op, {"_id": "p1", "amount": 1}, 5, None)
+
+
+def test_a_delete_has_no_after() -> None:
+    portion, _ = encoder().portion(decode(reply(change(1, "delete", fullDocumentBeforeChange={"_id": "p1", "amount": 3}))), 5)
+    (event,) = values(portion.events)
+    assert (event["op"], event["before"], event["after"]) == ("d", {"_id": "p1", "amount": 3}, None)
+
+
+def test_the_low_water_mark_is_the_second_before_the_replys_token() -> None:
+    portion, _ = encoder().portion(decode(reply(last=3)), 5)
+    assert (portion.through_ms, portion.count) == (0x6B06E673 * 1000 - 1, 0)
+
+
+def test_an_update_without_image_takes_the_document_as_it_is_now() -> None:
+    portion, _ = encoder({b"p1": {"_id": "p1", "amount": 9}}).portion(decode(reply(change(1, "update"))), 5)
+    assert values(portion.events)[0]["after"] == {"_id": "p1", "amount": 9}
+
+
+def test_an_update_without_image_of_a_document_that_is_gone_is_a_dead_letter() -> None:
+    """I4."""
+    portion, _ = encoder().portion(decode(reply(change(1, "update"))), 5)
+    (letter,) = values(portion.dead_letters)
+    assert (portion.events, letter["token"]) == ([], TOKEN.format(1))
+    assert letter["reason"].startswith("fullDocument: ")
+
+
+def test_one_broken_document_does_not_take_its_neighbours_along() -> None:
+    """I4."""
+    raw = reply(change(1), change(2, fullDocument={"_id": "p2", "currency": "USD?"}), change(3)).replace(b"USD?", b"US\xff\xfe")
+    portion, _ = encoder().portion(decode(raw), 5)
+    assert [key for key, _ in portion.events] == [b"p1", b"p3"]
+    ((key, value),) = portion.dead_letters
+    letter = json.loads(value)
+    assert (key, letter["stage"], letter["collection"], letter["token"]) == (b"p2", "relay", "payments", TOKEN.format(2))
+    assert letter["reason"] == "fullDocument.currency: 'US��' is not UTF-8 text"
+    assert b"US\xff\xfe" in base64.b64decode(letter["payload"])
+
+
+def test_a_message_over_the_limit_is_a_dead_letter_with_its_key() -> None:
+    portion, _ = encoder(max_bytes=2048).portion(decode(reply(change(1, fullDocument={"_id": "p1", "text": "x" * 3000}), change(2))), 5)
+    assert [key for key, _ in portion.events] == [b"p2"]
+    assert portion.dead_letters[0][0] == b"p1"
+    assert "raise max.message.bytes" in values(portion.dead_letters)[0]["reason"]
+
+
+@pytest.mark.parametrize("what", ["drop", "rename", "dropDatabase", "invalidate"])
+def test_a_change_of_the_whole_collection_ends_the_portion(what: str) -> None:
+    end = {"_id": {"_data": TOKEN.format(2)}, "operationType": what}
+    portion, control = encoder().portion(decode(reply(change(1), end, change(3))), 5)
+    assert [key for key, _ in portion.events] == [b"p1"]
+    assert control is not None
+    assert control["operationType"] == what
