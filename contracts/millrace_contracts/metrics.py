@@ -35,34 +35,73 @@ class Metric:
     kind: Kind
     columns: tuple[str, ...]
     doc: str
+    formula: str
+    """How it is computed over any range, in terms of report columns and facts."""
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("payments", Unit.COUNT, Kind.SUM, ("payments",), "Succeeded payments, at the time they were paid."),
-    Metric("gross", Unit.MONEY, Kind.SUM, ("gross",), "Sum of the amounts of succeeded payments."),
-    Metric("refunds", Unit.COUNT, Kind.SUM, ("refunds",), "Refunds, at the time of the refund."),
-    Metric("refundedAmount", Unit.MONEY, Kind.SUM, ("refunded_amount",), "Sum of the amounts refunded."),
-    Metric("net", Unit.MONEY, Kind.SUM, ("gross", "refunded_amount"), "Gross less the amount refunded in the same time."),
-    Metric("averagePayment", Unit.MONEY, Kind.RATIO, ("gross", "payments"), "Gross by payments; null without a payment."),
+    Metric("payments", Unit.COUNT, Kind.SUM, ("payments",), "Succeeded payments, at the time they were paid.", "sum(payments)"),
+    Metric("gross", Unit.MONEY, Kind.SUM, ("gross",), "Sum of the amounts of succeeded payments.", "sum(gross)"),
+    Metric("refunds", Unit.COUNT, Kind.SUM, ("refunds",), "Refunds, at the time of the refund.", "sum(refunds)"),
+    Metric("refundedAmount", Unit.MONEY, Kind.SUM, ("refunded_amount",), "Sum of the amounts refunded.", "sum(refunded_amount)"),
+    Metric(
+        "net",
+        Unit.MONEY,
+        Kind.SUM,
+        ("gross", "refunded_amount"),
+        "Gross less the amount refunded in the same time.",
+        "sum(gross) - sum(refunded_amount)",
+    ),
+    Metric(
+        "averagePayment",
+        Unit.MONEY,
+        Kind.RATIO,
+        ("gross", "payments"),
+        "Gross by payments; null without a payment.",
+        "sum(gross) / sum(payments), to the nearest minor unit, halves up",
+    ),
     Metric(
         "refundRate",
         Unit.FRACTION,
         Kind.RATIO,
         ("refunded_amount", "gross"),
         "Refunded amount by gross; null without gross.",
+        "sum(refunded_amount) / sum(gross)",
     ),
-    Metric("failed", Unit.COUNT, Kind.SUM, ("failed",), "Payments that failed."),
-    Metric("pointsUsed", Unit.POINTS, Kind.SUM, ("points_used",), "Points that payers used."),
-    Metric("pointsEarned", Unit.POINTS, Kind.SUM, ("points_earned",), "Points that payers earned."),
-    Metric("smallest", Unit.MONEY, Kind.MIN, ("smallest", "payments"), "Smallest payment; null without a payment."),
-    Metric("largest", Unit.MONEY, Kind.MAX, ("largest", "payments"), "Largest payment; null without a payment."),
-    Metric("medianAmount", Unit.MONEY, Kind.QUANTILE, ("amounts",), "Median payment, within 1 %."),
+    Metric("failed", Unit.COUNT, Kind.SUM, ("failed",), "Payments that failed.", "sum(failed)"),
+    Metric("pointsUsed", Unit.POINTS, Kind.SUM, ("points_used",), "Points that payers used.", "sum(points_used)"),
+    Metric("pointsEarned", Unit.POINTS, Kind.SUM, ("points_earned",), "Points that payers earned.", "sum(points_earned)"),
+    Metric(
+        "smallest",
+        Unit.MONEY,
+        Kind.MIN,
+        ("smallest", "payments"),
+        "Smallest payment; null without a payment.",
+        "min(smallest) of the reports with payments",
+    ),
+    Metric(
+        "largest",
+        Unit.MONEY,
+        Kind.MAX,
+        ("largest", "payments"),
+        "Largest payment; null without a payment.",
+        "max(largest) of the reports with payments",
+    ),
+    Metric(
+        "medianAmount",
+        Unit.MONEY,
+        Kind.QUANTILE,
+        ("amounts",),
+        "Median payment, within 1 %.",
+        "the 0.5-quantile of the merged amount histograms",
+    ),
     Metric(
         "p95Amount",
         Unit.MONEY,
         Kind.QUANTILE,
         ("amounts",),
         "The amount that 95 % of payments do not exceed, within 1 %.",
+        "the 0.95-quantile of the merged amount histograms",
     ),
     Metric(
         "customers",
@@ -70,6 +109,7 @@ METRICS: tuple[Metric, ...] = (
         Kind.UNIQUE,
         ("customers",),
         "Distinct customers; exact up to 4,096, then within 1.6 % (one standard error).",
+        "the estimate of the union of the customer sketches",
     ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
