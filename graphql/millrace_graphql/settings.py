@@ -47,6 +47,14 @@ class ApiSettings(Settings, group="API"):
     """Windows of a dense series."""
     max_sparse_days: int = 400
     """Days of a sparse series."""
+    max_export_days: int = 1_900
+    """Days of a streamed export: five years and some."""
+    min_customers: int = 10
+    """Customers that must stand behind a demographic cell that is shown."""
+    min_peers: int = 10
+    """Other merchants that must stand behind a median of peers."""
+    max_peers: int = 50
+    """Peers that are read for a median: of a larger group, always the same so many."""
     timeout_seconds: float = 20.0
     """Time budget of one request; what is left of its work is cancelled."""
     cassandra_reads: int = 64

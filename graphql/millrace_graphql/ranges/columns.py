@@ -61,7 +61,11 @@ class Table:
     def of(self, currency: str) -> Table:
         """The reports of one currency."""
         chosen = self.currencies == currency
-        return self if bool(chosen.all()) else self._rows(np.flatnonzero(chosen))
+        return self.where(chosen)
+
+    def where(self, kept: NDArray[np.bool_]) -> Table:
+        """The reports that a mask keeps."""
+        return self if bool(kept.all()) else self._rows(np.flatnonzero(kept))
 
     def _rows(self, chosen: slice | NDArray[np.intp]) -> Table:
         def pick(column: Any) -> Any:
@@ -95,6 +99,14 @@ def joined(group: Group, tables: list[Table]) -> Table:
 
     starts = np.concatenate([part.starts for part in tables])
     return Table(starts, np.concatenate([part.currencies for part in tables]), {name: join(name) for name in COLUMNS[group]})
+
+
+def in_order(group: Group, tables: list[Table]) -> Table:
+    """Several tables of one group, in any order and each in time order, as one in time order."""
+    whole = joined(group, tables)
+    if len(tables) < 2 or bool((whole.starts[1:] >= whole.starts[:-1]).all()):
+        return whole
+    return whole._rows(np.argsort(whole.starts, kind="stable"))
 
 
 def encode(group: Group, data: Table) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from millrace_contracts.reports import MERCHANTS_TABLE, PROGRESS_PAYMENTS, PROGRESS_TABLE
+from millrace_contracts.reports import MERCHANTS_TABLE, PROGRESS_PAYMENTS, PROGRESS_ROLLUPS, PROGRESS_TABLE
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_directory, note_progress
 
@@ -78,6 +78,8 @@ class Progress:
 
     as_of_ms: int
     complete_through_ms: int | None
+    rollups_through_ms: int | None = None
+    """All changes up to then are also in the stored hours and days; None while there are none."""
 
 
 class Directory:
@@ -115,18 +117,18 @@ class Directory:
 
         async def load() -> Progress:
             as_of = time.time_ns() // 1_000_000
-            found = await self._cassandra.read(
-                f"SELECT to_unix_timestamp(complete_through) AS through FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?",  # noqa: S608
-                [PROGRESS_PAYMENTS],
-            )
-            progress = Progress(as_of, next(iter(found["through"]), None))
+            reports, rollups = await asyncio.gather(self._through(PROGRESS_PAYMENTS), self._through(PROGRESS_ROLLUPS))
             # Whatever notices were published before the progress are taken before it is told: no cache answers from before them.
-            await self.told(progress.complete_through_ms)
-            return progress
+            await self.told(reports)
+            return Progress(as_of, reports, rollups)
 
         progress = await self._progress.get("", load)
         note_progress(progress.complete_through_ms)
         return progress
+
+    async def _through(self, name: str) -> int | None:
+        statement = f"SELECT to_unix_timestamp(complete_through) AS through FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?"  # noqa: S608
+        return next(iter((await self._cassandra.read(statement, [name]))["through"]), None)
 
 
 def _merchants(found: Columns) -> list[Merchant]:

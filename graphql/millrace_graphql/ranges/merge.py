@@ -19,20 +19,22 @@ from millrace_graphql.ranges.plan import Range
 QUANTILES = {"medianAmount": 0.5, "p95Amount": 0.95}
 Slice = tuple[str, int, int]
 """A value of a breakdown with its payments and gross."""
+Number = int | float | None
 Value = int | float | str | None
 
 
 class Merge:
-    """The reports of one merchant and currency, merged into ``starts``, the ascending window starts that the answer holds.
+    """The reports of one merchant and currency, in time order, merged into the windows [starts[i], ends[i]).
 
-    Every method gives one value a window, in the order of ``starts``.
+    A report belongs to every window that its start falls in; windows may overlap. Every method gives one value a window.
     """
 
-    def __init__(self, rows: Rows, starts: Ints, step: int) -> None:
+    def __init__(self, rows: Rows, starts: Ints, ends: Ints) -> None:
         self._rows = rows
-        self._step = step
         self.starts = starts
-        self._metrics: dict[str, list[Value]] = {}
+        self.ends = ends
+        self._bounds: dict[Group, tuple[Ints, Ints]] = {}
+        self._numbers: dict[str, list[Number]] = {}
         self._slices: dict[str, list[list[Slice]]] = {}
 
     @classmethod
@@ -40,49 +42,53 @@ class Merge:
         """The windows of a range: all of them, or with ``sparse`` those in which something happened."""
         chosen = {group: data.between(asked.start_ms, asked.end_ms).of(currency) for group, data in rows.items()}
         if not sparse:
-            return cls(chosen, np.arange(asked.start_ms, asked.end_ms, asked.step, dtype=np.int64), asked.step)
+            return cls(chosen, asked.starts, asked.ends)
         counters = chosen[Group.COUNTERS]
         # A report of zeros is what retracting a window's last fact leaves; nothing happened there.
         happened = (counters.values["payments"] | counters.values["refunds"] | counters.values["failed"]) != 0
-        touched = counters.starts[happened]
-        return cls(chosen, np.unique(touched - touched % asked.step), asked.step)
+        places = np.unique(np.searchsorted(asked.edges, counters.starts[happened], side="right") - 1)
+        return cls(chosen, asked.starts[places], asked.ends[places])
 
     def total(self, asked: Range) -> Merge:
         """The whole range as one window."""
-        return Merge(self._rows, np.array([asked.start_ms], dtype=np.int64), asked.end_ms - asked.start_ms)
+        return self.within(asked.start_ms, asked.end_ms)
 
-    def _places(self, data: Table) -> tuple[Ints, Ints]:
-        """(the rows that fall into a window, the window each falls into)."""
-        if not len(self.starts):
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        places = np.searchsorted(self.starts, data.starts, side="right") - 1
-        kept = np.flatnonzero((places >= 0) & (data.starts < self.starts[places] + self._step))
-        return kept, places[kept]
+    def within(self, start_ms: int, end_ms: int) -> Merge:
+        """Any part of the range as one window."""
+        return Merge(self._rows, np.array([start_ms], np.int64), np.array([end_ms], np.int64))
 
-    @cached_property
-    def _counter_places(self) -> tuple[Ints, Ints]:
-        return self._places(self._rows[Group.COUNTERS])
+    def at(self, starts: Ints, ends: Ints) -> Merge:
+        """Other windows over the same reports."""
+        return Merge(self._rows, starts, ends)
+
+    def _places(self, group: Group) -> tuple[Ints, Ints]:
+        """Of each window (the first of its rows, the row after its last)."""
+        if group not in self._bounds:
+            data = self._rows[group]
+            self._bounds[group] = np.searchsorted(data.starts, self.starts), np.searchsorted(data.starts, self.ends)
+        return self._bounds[group]
 
     def sums(self, column: str) -> Ints:
         """Sum of a counter."""
-        kept, places = self._counter_places
-        result = np.zeros(len(self.starts), np.int64)
-        np.add.at(result, places, self._rows[Group.COUNTERS].values[column][kept])
+        low, high = self._places(Group.COUNTERS)
+        running = np.append(0, np.cumsum(self._rows[Group.COUNTERS].values[column], dtype=np.int64))
+        result: Ints = running[high] - running[low]
         return result
 
     def extremes(self, column: str, *, largest: bool) -> list[int | None]:
         """Smallest or largest payment; windows without a payment hold 0 in the store, which is no amount, and give None."""
-        kept, places = self._counter_places
-        values = self._rows[Group.COUNTERS].values
-        paid = values["payments"][kept] > 0
-        bounds = np.iinfo(np.int64)
-        result = np.full(len(self.starts), bounds.min if largest else bounds.max, np.int64)
-        (np.maximum if largest else np.minimum).at(result, places[paid], values[column][kept][paid])
-        return [value if count else None for value, count in zip(result.tolist(), self.sums("payments").tolist(), strict=True)]
+        data = self._rows[Group.COUNTERS]
+        paid = data.values["payments"] > 0
+        starts = data.starts[paid]
+        pairs = np.column_stack((np.searchsorted(starts, self.starts), np.searchsorted(starts, self.ends))).ravel()
+        # One value more, so that a window may begin after the last row; an empty window's value is not taken.
+        values = np.append(data.values[column][paid], 0)
+        result = (np.maximum if largest else np.minimum).reduceat(values, pairs)[::2] if len(pairs) else values[:0]
+        return [value if high > low else None for value, low, high in zip(result.tolist(), pairs[::2], pairs[1::2], strict=True)]
 
     def customers(self) -> list[int]:
         """Distinct customers, by union of the theta sketches."""
-        return [_distinct(blobs) for blobs in self._blobs(Group.CUSTOMERS, "customers")]
+        return [distinct(blobs) for blobs in self.blobs(Group.CUSTOMERS, "customers")]
 
     def quantiles(self, q: float) -> list[float | None]:
         """A quantile of the payment amounts, from the merged histograms."""
@@ -90,55 +96,41 @@ class Merge:
 
     @cached_property
     def _histograms(self) -> list[bytes]:
-        return [blobs[0] if len(blobs) == 1 else sketches.merge(blobs) for blobs in self._blobs(Group.AMOUNTS, "amounts")]
+        return [blobs[0] if len(blobs) == 1 else sketches.merge(blobs) for blobs in self.blobs(Group.AMOUNTS, "amounts")]
 
-    def _blobs(self, group: Group, column: str) -> list[list[bytes]]:
-        data = self._rows[group]
-        result: list[list[bytes]] = [[] for _ in range(len(self.starts))]
-        kept, places = self._places(data)
-        for row, place in zip(kept.tolist(), places.tolist(), strict=True):
-            if data.values[column][row]:
-                result[place].append(data.values[column][row])
-        return result
+    def blobs(self, group: Group, column: str) -> list[list[bytes]]:
+        """The sketches of each window's reports."""
+        low, high = self._places(group)
+        values = self._rows[group].values[column]
+        return [[blob for blob in values[first:after] if blob] for first, after in zip(low.tolist(), high.tolist(), strict=True)]
+
+    def reports(self, group: Group, index: int) -> Table:
+        """One window's reports."""
+        return self._rows[group].between(int(self.starts[index]), int(self.ends[index]))
 
     def breakdowns(self, column: str) -> list[list[Slice]]:
         """A breakdown map: (value, payments, gross), most gross first, then by value."""
         if column not in self._slices:
-            self._slices[column] = self._merge_slices(column)
+            low, high = self._places(Group.BREAKDOWNS)
+            values = self._rows[Group.BREAKDOWNS].values[column]
+            self._slices[column] = [_slices(values[first:after]) for first, after in zip(low.tolist(), high.tolist(), strict=True)]
         return self._slices[column]
-
-    def _merge_slices(self, column: str) -> list[list[Slice]]:
-        data = self._rows[Group.BREAKDOWNS]
-        sums: list[dict[str, list[int]]] = [{} for _ in range(len(self.starts))]
-        kept, places = self._places(data)
-        for row, place in zip(kept.tolist(), places.tolist(), strict=True):
-            for value, (payments, gross) in data.values[column][row].items():
-                slot = sums[place].setdefault(value, [0, 0])
-                slot[0] += payments
-                slot[1] += gross
-        return [
-            sorted(((value, n, gross) for value, (n, gross) in window.items() if n), key=lambda part: (-part[2], part[0]))
-            for window in sums
-        ]
 
     def start_texts(self) -> list[str]:
         """The window starts in RFC 3339."""
-        texts: list[str] = np.char.add(np.datetime_as_string(self.starts.astype("datetime64[ms]"), unit="s"), "Z").tolist()
-        return texts
+        return instant_texts(self.starts)
 
     def metric(self, metric: Metric) -> list[Value]:
         """A metric's values as an answer shows them: money and points as strings of an integer, counts as int, fractions as float (I10)."""
-        if metric.name not in self._metrics:
-            self._metrics[metric.name] = self._shown(metric)
-        return self._metrics[metric.name]
+        return [shown(metric, value) for value in self.numbers(metric)]
 
-    def _shown(self, metric: Metric) -> list[Value]:
-        values = self._numbers(metric)
-        if metric.unit in (Unit.MONEY, Unit.POINTS):
-            return list(map(str, values)) if metric.kind is Kind.SUM else [None if value is None else str(value) for value in values]
-        return list(values)
+    def numbers(self, metric: Metric) -> list[Number]:
+        """A metric's values as numbers; money and points are integers."""
+        if metric.name not in self._numbers:
+            self._numbers[metric.name] = list(self._computed(metric))
+        return self._numbers[metric.name]
 
-    def _numbers(self, metric: Metric) -> Sequence[int | float | None]:
+    def _computed(self, metric: Metric) -> Sequence[Number]:
         first, *others = metric.columns
         if metric.kind is Kind.SUM:
             result = self.sums(first)
@@ -157,13 +149,37 @@ class Merge:
         return self.extremes(first, largest=metric.kind is Kind.MAX)
 
 
-def _distinct(blobs: list[bytes]) -> int:
+def shown(metric: Metric, value: Number) -> Value:
+    """A number as an answer shows it: money and points as digits in a string (I10)."""
+    return str(value) if value is not None and metric.unit in (Unit.MONEY, Unit.POINTS) else value
+
+
+def instant_texts(instants: Ints) -> list[str]:
+    """Instants in RFC 3339, in UTC, to the second."""
+    texts: list[str] = np.char.add(np.datetime_as_string(instants.astype("datetime64[ms]"), unit="s"), "Z").tolist()
+    return texts
+
+
+def distinct(blobs: list[bytes]) -> int:
+    """How many customers stand behind several sketches."""
+    if not blobs:
+        return 0
     if len(blobs) == 1:
         return round(float(compact_theta_sketch.deserialize(blobs[0]).get_estimate()))
     union = theta_union(sketches.THETA_LG_K)
     for blob in blobs:
         union.update(compact_theta_sketch.deserialize(blob))
     return round(float(union.get_result().get_estimate()))
+
+
+def _slices(maps: Sequence[dict[str, list[int]]]) -> list[Slice]:
+    sums: dict[str, list[int]] = {}
+    for counts in maps:
+        for value, (payments, gross) in counts.items():
+            slot = sums.setdefault(value, [0, 0])
+            slot[0] += payments
+            slot[1] += gross
+    return sorted(((value, n, gross) for value, (n, gross) in sums.items() if n), key=lambda part: (-part[2], part[0]))
 
 
 def _rounded(above: int, below: int) -> int:
@@ -173,3 +189,16 @@ def _rounded(above: int, below: int) -> int:
 
 def _fraction(above: int, below: int) -> float:
     return above / below
+
+
+def regrouped(rows: Rows, keys: dict[Group, Ints]) -> Rows:
+    """The reports under other keys than their starts, in the order of these keys."""
+    result: dict[Group, Table] = {}
+    for group, data in rows.items():
+        order = np.argsort(keys[group], kind="stable")
+        result[group] = Table(keys[group][order], data.currencies[order], {name: _picked(data.values[name], order) for name in data.values})
+    return result
+
+
+def _picked(column: Sequence[object], order: Ints) -> object:
+    return column[order] if isinstance(column, np.ndarray) else [column[row] for row in order.tolist()]

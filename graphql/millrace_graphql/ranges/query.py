@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
-
-import numpy as np
 
 from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.metrics import BY_NAME
-from millrace_contracts.windows import Grain
 from millrace_graphql.errors import InvalidArgumentError, NotFoundError
 from millrace_graphql.identity import Identity
+from millrace_graphql.ranges import compare
+from millrace_graphql.ranges.answers import Asked, Freshness, Series
+from millrace_graphql.ranges.calendar import Grain, preset_range
+from millrace_graphql.ranges.changes import note_clock
 from millrace_graphql.ranges.chunk_cache import ChunkCache
-from millrace_graphql.ranges.columns import GROUP_OF, Group, Rows, joined
+from millrace_graphql.ranges.columns import GROUP_OF, Group, Ints
+from millrace_graphql.ranges.compare import Basis, Comparison
+from millrace_graphql.ranges.compose import Composer, Store, usable_through
 from millrace_graphql.ranges.directory import Directory, Merchant, Progress
-from millrace_graphql.ranges.merge import Merge
-from millrace_graphql.ranges.plan import Range, checked_range, checked_window
-from millrace_graphql.ranges.report_store import ReportStore
+from millrace_graphql.ranges.grid import Grid
+from millrace_graphql.ranges.peers import PeerGroup, Peers, chosen, with_facts
+from millrace_graphql.ranges.plan import Range, checked_range, checked_window, pieces, within_limits
+from millrace_graphql.ranges.privacy import DEMOGRAPHICS
+from millrace_graphql.ranges.zones import DAY_MS, check_zone, zone_names
 from millrace_graphql.settings import ApiSettings
 
 BREAKDOWN_FIELDS = {
@@ -32,74 +37,41 @@ BREAKDOWN_FIELDS = {
     "byDevice": "by_device",
 }
 """API name -> column of each breakdown."""
+BREAKDOWN_QUESTIONS = frozenset({"breakdown", "withheld"})
+"""Fields that are made of a breakdown named by an argument, or of all."""
+EXPORT_PIECE_MS = 45 * DAY_MS
+"""Longer than what is read through the cache, so that an export leaves the chunks of others in it."""
+UTC = "UTC"
 
 
 def groups_for(fields: Iterable[str]) -> frozenset[Group]:
     """The column groups behind metric and breakdown names; other names need none. Counters are always read."""
     wanted = {Group.COUNTERS}
     for name in fields:
-        if name in BREAKDOWN_FIELDS:
+        if name in BREAKDOWN_FIELDS or name in BREAKDOWN_QUESTIONS:
             wanted.add(Group.BREAKDOWNS)
+            if name in BREAKDOWN_QUESTIONS or BREAKDOWN_FIELDS[name] in DEMOGRAPHICS:
+                wanted.add(Group.CUSTOMERS)
         elif name in BY_NAME:
             wanted.update(GROUP_OF[column] for column in BY_NAME[name].columns)
     return frozenset(wanted)
 
 
-@dataclass(frozen=True)
-class Freshness:
-    """How fresh and complete an answer is (I13)."""
-
-    progress: Progress
-    asked: Range | None = None
-
-    def missing(self) -> list[int]:
-        """Starts of the range's windows that changes may still reach because the analysis has not read past their end."""
-        if self.asked is None:
-            return []
-        through = self.progress.complete_through_ms
-        if through is None:
-            return list(range(self.asked.start_ms, self.asked.end_ms, self.asked.step))
-        whole = max(0, (through - self.asked.start_ms) // self.asked.step)
-        return list(range(self.asked.start_ms + whole * self.asked.step, self.asked.end_ms, self.asked.step))
-
-
-@dataclass(frozen=True)
-class Series:
-    """The windows of a range for one merchant and currency."""
-
-    merchant_id: str
-    currency: str
-    asked: Range
-    sparse: bool
-    rows: Rows
-    freshness: Freshness
-
-    @cached_property
-    def points(self) -> Merge:
-        """The range window by window."""
-        return Merge.of(self.rows, self.asked, self.currency, sparse=self.sparse)
-
-    @cached_property
-    def total(self) -> Merge:
-        """The whole range as one window."""
-        return self.points.total(self.asked)
-
-    @cached_property
-    def currencies(self) -> list[str]:
-        """Every currency with a fact in the range."""
-        counters = self.rows[Group.COUNTERS].between(self.asked.start_ms, self.asked.end_ms)
-        happened = (counters.values["payments"] | counters.values["refunds"] | counters.values["failed"]) != 0
-        return [str(name) for name in np.unique(counters.currencies[happened])]
-
-
 class ReportQueries:
     """Answers for one caller at a time. Identity is looked at before anything else, caches included (I9)."""
 
-    def __init__(self, store: ReportStore, directory: Directory, cache: ChunkCache | None, settings: ApiSettings) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        cache: ChunkCache | None,
+        settings: ApiSettings,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._composer = Composer(store, cache)
         self._directory = directory
-        self._cache = cache
         self._settings = settings
+        self._clock = clock
 
     async def merchants(self, caller: Identity, first: int, after: str | None = None) -> list[Merchant]:
         """The merchants that the caller sees, by id; one that the dimension does not hold yet has an id only."""
@@ -114,46 +86,132 @@ class ReportQueries:
         """How far the analysis has come."""
         return Freshness(await self._directory.progress())
 
-    async def series(
-        self,
-        caller: Identity,
-        merchant_id: str,
-        start: datetime,
-        end: datetime,
-        *,
-        grain: Grain = Grain.TEN_MINUTES,
-        currency: str | None = None,
-        sparse: bool = False,
-        groups: frozenset[Group],
-    ) -> Series:
-        """The windows of [start, end).
+    async def series(self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]) -> Series:
+        """The windows of a range.
 
         Raises:
             ForbiddenError: another merchant (I9).
-            InvalidArgumentError: a range or currency that does not fit.
+            InvalidArgumentError: a range, zone or currency that does not fit.
             NotFoundError: no currency is given and the merchant is not known.
             UnavailableError: Cassandra does not answer.
         """
         caller.require(merchant_id)
-        settings = self._settings
-        asked = checked_range(start, end, grain, sparse=sparse, max_points=settings.max_points, max_sparse_days=settings.max_sparse_days)
-        return await self._series(merchant_id, asked, currency, groups, sparse=sparse)
+        span = await self.range_of(merchant_id, asked)
+        limits = self._settings
+        span = within_limits(span, sparse=asked.sparse, max_points=limits.max_points, max_sparse_days=limits.max_sparse_days)
+        return replace(await self.windows(merchant_id, span, asked.currency, groups, sparse=asked.sparse), question=asked)
 
     async def report(
         self, caller: Identity, merchant_id: str, start: datetime, *, currency: str | None, groups: frozenset[Group]
     ) -> Series | None:
         """One 10-minute report, as a series of one window; None where nothing was ever reported for it. Raises as ``series`` does."""
         caller.require(merchant_id)
-        series = await self._series(merchant_id, checked_window(start), currency, groups, sparse=False)
+        series = await self.windows(merchant_id, checked_window(start), currency, groups)
         counters = series.rows[Group.COUNTERS].of(series.currency).between(series.asked.start_ms, series.asked.end_ms)
         return series if len(counters.starts) else None
 
-    async def _series(self, merchant_id: str, asked: Range, currency: str | None, groups: frozenset[Group], *, sparse: bool) -> Series:
+    async def grid(self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]) -> Grid:
+        """A range by hour of day and day of week. Raises as ``series`` does."""
+        caller.require(merchant_id)
+        zone = check_zone(asked.zone) if asked.zone else await self.zone_of(merchant_id)
+        span = replace(await self.range_of(merchant_id, replace(asked, grain=Grain.HOUR, zone=zone)), zone=zone)
+        span = within_limits(span, sparse=True, max_points=0, max_sparse_days=self._settings.max_sparse_days)
+        return Grid(await self.windows(merchant_id, span, asked.currency, groups, sparse=True))
+
+    async def comparison(self, series: Series, basis: Basis, groups: frozenset[Group]) -> Comparison:
+        """A series beside an earlier period. Raises as ``series`` does."""
+        plan = compare.plan(series, await self.zone_in(series), basis, series.question.preset)
+        edges = plan.edges()
+        through = self._through(edges, series.asked.grain, series.freshness.progress)
+        home = await self.zone_of(series.merchant_id) if through is not None else UTC
+        rows = await self._composer.read(series.merchant_id, edges, groups, zone=home, through_ms=through)
+        return Comparison.of(series, plan, rows)
+
+    async def peers(self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]) -> Peers:
+        """A merchant's total of a range beside the medians of its peers. Raises as ``series`` does."""
+        series = await self.series(caller, merchant_id, replace(asked, sparse=True), groups)
+        merchant = await self._directory.merchant(merchant_id)
+        group = PeerGroup.of(merchant, series.currency) if merchant else None
+        if group is None:
+            return Peers(series, None, 0, (), self._settings.min_peers)
+        everyone = await self._directory.all_merchants()
+        others = chosen(group, everyone, merchant_id, len(everyone))
+        read = chosen(group, others, merchant_id, self._settings.max_peers) if len(others) >= self._settings.min_peers else []
+        found = await asyncio.gather(*(self.windows(peer.id, series.asked, group.currency, groups, sparse=True) for peer in read))
+        return Peers(series, group, len(others), with_facts(found), self._settings.min_peers)
+
+    async def export(
+        self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]
+    ) -> tuple[Freshness, AsyncIterator[Series]]:
+        """The windows of a range of years, some weeks at a time as they are read, and how fresh all are. Raises as ``series`` does."""
+        caller.require(merchant_id)
+        span = await self.range_of(merchant_id, asked)
+        span = within_limits(span, sparse=True, max_points=0, max_sparse_days=self._settings.max_export_days)
+        currency = await self._currency(merchant_id, asked.currency)
+        # One progress for all pieces: what it covers is in each of them, as each is read after it (I13).
+        progress = await self._directory.progress()
+        rolled_up = self._through(span.edges, span.grain, progress) is not None
+
+        async def read() -> AsyncIterator[Series]:
+            for start_ms, end_ms in pieces(span.edges, EXPORT_PIECE_MS):
+                piece = Range(start_ms, end_ms, span.grain, span.zone)
+                yield await self.windows(merchant_id, piece, currency, groups, sparse=asked.sparse, progress=progress)
+
+        return Freshness(progress, span, rolled_up), read()
+
+    async def zone_in(self, series: Series) -> str:
+        """The zone whose days a series is seen in: as asked for, or the merchant's."""
+        return series.question.zone or await self.zone_of(series.merchant_id)
+
+    async def zone_of(self, merchant_id: str) -> str:
+        """The merchant's time zone; UTC where it is not known."""
+        merchant = await self._directory.merchant(merchant_id)
+        zone = merchant.time_zone if merchant else None
+        return zone if zone in zone_names() else UTC
+
+    async def range_of(self, merchant_id: str, asked: Asked) -> Range:
+        """The range that is asked for, however long.
+
+        Raises:
+            InvalidArgumentError: names the argument, its value and the fix.
+        """
+        zone = check_zone(asked.zone) if asked.zone else None
+        if asked.preset is not None:
+            if asked.start is not None or asked.end is not None:
+                raise InvalidArgumentError("preset", asked.preset.value, "comes with a start or an end", "give one or the other")
+            zone = zone or await self.zone_of(merchant_id)
+            note_clock()  # a kept answer must not outlive the day
+            start_ms, end_ms = preset_range(asked.preset, zone, self._clock())
+            return Range(start_ms, end_ms, asked.grain, zone)
+        if asked.start is None or asked.end is None:
+            name = "start" if asked.start is None else "end"
+            raise InvalidArgumentError(name, "", "is missing", "give start and end, or a preset such as TODAY")
+        if zone is None and asked.grain is not Grain.TEN_MINUTES:  # ten minutes are the same in every zone
+            zone = await self.zone_of(merchant_id)
+        return checked_range(asked.start, asked.end, asked.grain, zone or UTC)
+
+    async def windows(
+        self,
+        merchant_id: str,
+        span: Range,
+        currency: str | None,
+        groups: frozenset[Group],
+        *,
+        sparse: bool = False,
+        progress: Progress | None = None,
+    ) -> Series:
+        """The windows of a range whose caller and limits are checked."""
         chosen = await self._currency(merchant_id, currency)
         # Progress comes first: whatever it covers is then surely in what is read after it (I13).
-        progress = await self._directory.progress()
-        rows = await self._rows(merchant_id, asked, groups)
-        return Series(merchant_id, chosen, asked, sparse, rows, Freshness(progress, asked))
+        progress = progress or await self._directory.progress()
+        through = self._through(span.edges, span.grain, progress)
+        home = await self.zone_of(merchant_id) if through is not None else UTC
+        rows = await self._composer.read(merchant_id, span.edges, groups, zone=home, through_ms=through)
+        read = Freshness(progress, span, rolled_up=through is not None)
+        return Series(merchant_id, chosen, span, sparse, rows, read, self._settings.min_customers)
+
+    def _through(self, edges: Ints, grain: Grain, progress: Progress) -> int | None:
+        return usable_through(progress) if self._composer.rolls(edges, grain) else None
 
     async def _currency(self, merchant_id: str, currency: str | None) -> str:
         if currency is None:
@@ -166,13 +224,3 @@ class ReportQueries:
         if currency not in CURRENCIES:
             raise InvalidArgumentError("currency", currency, "is not a currency that is taken here", "give an ISO 4217 code such as USD")
         return currency
-
-    async def _rows(self, merchant_id: str, asked: Range, groups: frozenset[Group]) -> Rows:
-        async def load(start_ms: int, end_ms: int, wanted: frozenset[Group]) -> Rows:
-            months = Range(start_ms, end_ms, asked.grain).months()
-            parts = await asyncio.gather(*(self._store.read(merchant_id, month, start_ms, end_ms, wanted) for month in months))
-            return {group: joined(group, [part[group] for part in parts]) for group in wanted}
-
-        if self._cache is None or not asked.is_chunked:
-            return await load(asked.start_ms, asked.end_ms, groups)
-        return await self._cache.read(merchant_id, asked.days(), groups, load)

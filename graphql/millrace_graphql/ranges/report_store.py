@@ -3,41 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from millrace_contracts.reports import BREAKDOWNS, REPORTS_TABLE, SKETCHES
-from millrace_contracts.windows import Grain, from_ms
-from millrace_graphql.ranges.cassandra import Cassandra
+from millrace_contracts.windows import Grain as Stored
+from millrace_contracts.windows import from_ms
+from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_reports
 from millrace_graphql.ranges.columns import COLUMNS, Group, Ints, Rows, table
 
 
+@dataclass(frozen=True)
+class Rollups:
+    """Stored hours or days; ``through_ms[i]`` says up to when the i-th knew every change (the same rows in each group)."""
+
+    rows: Rows
+    through_ms: Ints
+
+
 class ReportStore:
-    """10-minute reports of one merchant and Cassandra partition (UTC month)."""
+    """Reports of one merchant and Cassandra partition."""
 
     def __init__(self, cassandra: Cassandra) -> None:
         self._cassandra = cassandra
 
     async def read(self, merchant_id: str, bucket: str, start_ms: int, end_ms: int, groups: Iterable[Group]) -> Rows:
-        """Reports that start in [start, end) of one bucket, all currencies, in time order.
+        """10-minute reports that start in [start, end) of one bucket (UTC month), all currencies, in time order.
 
         Raises:
             UnavailableError: Cassandra does not answer.
         """
-        note_reports(merchant_id, start_ms, end_ms)
+        rows, _ = await self._read(merchant_id, Stored.TEN_MINUTES, bucket, (start_ms, end_ms), groups)
+        return rows
+
+    async def rollups(self, merchant_id: str, grain: Stored, bucket: str, start_ms: int, end_ms: int, groups: Iterable[Group]) -> Rollups:
+        """Hours or days that start in [start, end) of one bucket, as ``read`` gives the reports."""
+        through = ", to_unix_timestamp(complete_through) AS through_ms"
+        rows, found = await self._read(merchant_id, grain, bucket, (start_ms, end_ms), groups, through)
+        return Rollups(rows, integers(found["through_ms"]))
+
+    async def _read(
+        self, merchant_id: str, grain: Stored, bucket: str, within: tuple[int, int], groups: Iterable[Group], more: str = ""
+    ) -> tuple[Rows, Columns]:
+        note_reports(merchant_id, *within)
         wanted = sorted(set(groups))
         columns = [name for group in wanted for name in COLUMNS[group]]
         statement = (
-            f"SELECT to_unix_timestamp(window_start) AS start_ms, currency, {', '.join(columns)} FROM {{ks}}.{REPORTS_TABLE} "  # noqa: S608 - names of our own
+            f"SELECT to_unix_timestamp(window_start) AS start_ms, currency, {', '.join(columns)}{more} FROM {{ks}}.{REPORTS_TABLE} "  # noqa: S608 - names of our own
             "WHERE merchant_id = ? AND grain = ? AND bucket = ? AND window_start >= ? AND window_start < ?"
         )
-        arguments = (merchant_id, Grain.TEN_MINUTES.value, bucket, from_ms(start_ms), from_ms(end_ms))
-        found = await self._cassandra.read(statement, arguments)
+        start_ms, end_ms = within
+        found = await self._cassandra.read(statement, (merchant_id, grain.value, bucket, from_ms(start_ms), from_ms(end_ms)))
         keys = (integers(found["start_ms"]), found["currency"])
         values = {name: _column(name, found[name]) for name in columns}
-        return {group: table(group, keys, values) for group in wanted}
+        return {group: table(group, keys, values) for group in wanted}, found
 
 
 def _column(name: str, column: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A series as JSON and as CSV, from the same metric definitions as GraphQL."""
+"""Series as CSV and as NDJSON, from the same metric definitions as GraphQL: one line a window."""
 
 from __future__ import annotations
 
@@ -6,92 +6,60 @@ import csv
 import io
 from typing import Any
 
+import orjson
+
 from millrace_contracts.metrics import METRICS
-from millrace_graphql.ranges.directory import Merchant
-from millrace_graphql.ranges.merge import Merge
+from millrace_graphql.ranges.answers import Freshness, Series
+from millrace_graphql.ranges.merge import instant_texts
 from millrace_graphql.ranges.plan import iso
-from millrace_graphql.ranges.query import BREAKDOWN_FIELDS, Freshness, Series
 
 KEY_COLUMNS = ("start", "merchantId", "currency", "grain")
 CSV_HEADER = (*KEY_COLUMNS, *(metric.name for metric in METRICS))
+LINE_FIELDS = ("start", "end", "merchantId", "currency", "grain", "partial", "split", "revision", *(metric.name for metric in METRICS))
 
 
-def merchant_json(merchant: Merchant) -> dict[str, Any]:
-    """A merchant with the names that GraphQL uses."""
-    return {
-        "id": merchant.id,
-        "name": merchant.name,
-        "grade": merchant.grade,
-        "country": merchant.country,
-        "region": merchant.region,
-        "city": merchant.city,
-        "businessType": merchant.business_type,
-        "timeZone": merchant.time_zone,
-        "currency": merchant.currency,
-        "status": merchant.status,
-    }
+def csv_header() -> str:
+    """The first line."""
+    return _lines([CSV_HEADER])
 
 
-def freshness_json(freshness: Freshness) -> dict[str, Any]:
-    """How fresh and complete the answer is (I13)."""
-    through = freshness.progress.complete_through_ms
-    return {
-        "asOf": iso(freshness.progress.as_of_ms),
-        "completeThrough": None if through is None else iso(through),
-        "missing": [iso(ms) for ms in freshness.missing()],
-    }
-
-
-def window_json(merge: Merge, index: int) -> dict[str, Any]:
-    """Every metric and breakdown of one window."""
-    metrics = {metric.name: merge.metric(metric)[index] for metric in METRICS}
-    slices = {
-        name: [{"value": value, "payments": n, "gross": str(gross)} for value, n, gross in merge.breakdowns(column)[index]]
-        for name, column in BREAKDOWN_FIELDS.items()
-    }
-    return {**metrics, **slices}
-
-
-def report_json(series: Series) -> dict[str, Any]:
-    """The one window of a series."""
-    return {
-        "merchantId": series.merchant_id,
-        "currency": series.currency,
-        "grain": series.asked.grain.name,
-        "start": iso(series.asked.start_ms),
-        "end": iso(series.asked.end_ms),
-        "revision": int(series.points.sums("revision")[0]),
-        **window_json(series.points, 0),
-        "freshness": freshness_json(series.freshness),
-    }
-
-
-def series_json(series: Series) -> dict[str, Any]:
-    """A series with column vectors."""
-    columns = {metric.name: series.points.metric(metric) for metric in METRICS}
-    return {
-        "merchantId": series.merchant_id,
-        "currency": series.currency,
-        "grain": series.asked.grain.name,
-        "start": iso(series.asked.start_ms),
-        "end": iso(series.asked.end_ms),
-        "points": {"start": series.points.start_texts(), "revision": series.points.sums("revision").tolist(), **columns},
-        "totals": window_json(series.total, 0),
-        "currencies": series.currencies,
-        "freshness": freshness_json(series.freshness),
-    }
-
-
-def series_csv(series: Series) -> str:
-    """A series as CSV, one line a window; a metric without a value is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(CSV_HEADER)
+def csv_lines(series: Series) -> str:
+    """A line a window; a metric without a value is an empty cell."""
     columns = [series.points.metric(metric) for metric in METRICS]
-    starts = series.points.start_texts()
-    key = (series.merchant_id, series.currency, series.asked.grain.name)
-    for start, *values in zip(starts, *columns, strict=True):
-        writer.writerow([start, *(_safe(part) for part in key), *("" if value is None else value for value in values)])
+    key = [_safe(part) for part in (series.merchant_id, series.currency, series.asked.grain.name)]
+    rows = zip(series.points.start_texts(), *columns, strict=True)
+    return _lines([start, *key, *("" if value is None else value for value in values)] for start, *values in rows)
+
+
+def ndjson_lines(series: Series) -> bytes:
+    """A JSON object and a line feed a window, with ``LINE_FIELDS``."""
+    points, asked = series.points, series.asked
+    columns = [
+        points.start_texts(),
+        instant_texts(points.ends),
+        *([value] * len(points.starts) for value in (series.merchant_id, series.currency, asked.grain.name)),
+        [asked.partial[place] for place in series.places],
+        [asked.split[place] for place in series.places],
+        points.sums("revision").tolist(),
+        *(points.metric(metric) for metric in METRICS),
+    ]
+    lines = [orjson.dumps(dict(zip(LINE_FIELDS, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE) for row in zip(*columns, strict=True)]
+    return b"".join(lines)
+
+
+def freshness_headers(freshness: Freshness) -> dict[str, str]:
+    """How fresh and complete a table is, which has no place for it inside (I13)."""
+    through = freshness.complete_through_ms
+    return {
+        "Millrace-As-Of": iso(freshness.progress.as_of_ms),
+        **({} if through is None else {"Millrace-Complete-Through": iso(through)}),
+        "Millrace-Missing-Windows": str(len(freshness.missing())),
+    }
+
+
+def _lines(rows: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
 
 

@@ -7,118 +7,97 @@ from html import escape
 from typing import Any
 
 from millrace_contracts.facts import DIMENSIONS
-from millrace_contracts.metrics import METRICS, Metric, Unit
-from millrace_contracts.windows import Grain
+from millrace_contracts.metrics import METRICS
+from millrace_graphql.ranges.breakdown import Dimension, Order
+from millrace_graphql.ranges.calendar import Grain, Preset
+from millrace_graphql.ranges.compare import Basis
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
-from millrace_graphql.schema.metrics import description, may_be_null
-
-Schema = dict[str, Any]
-_DIGITS = {"type": "string", "pattern": "^-?[0-9]+$"}
-_INSTANT: Schema = {"type": "string", "format": "date-time"}
-_TEXT: Schema = {"type": "string"}
-_UNITS: dict[Unit, Schema] = {
-    Unit.COUNT: {"type": "integer"},
-    Unit.MONEY: _DIGITS,
-    Unit.POINTS: _DIGITS,
-    Unit.FRACTION: {"type": "number"},
-}
-_MERCHANT_FIELDS = ("name", "grade", "country", "region", "city", "businessType", "timeZone", "currency", "status")
-
-
-def metric_schema(metric: Metric) -> Schema:
-    """JSON schema of one value of a metric."""
-    schema = dict(_UNITS[metric.unit])
-    if may_be_null(metric):
-        schema["type"] = [schema["type"], "null"]
-    return schema
-
-
-def _object(properties: dict[str, Schema]) -> Schema:
-    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
-
-
-def _reference(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _schemas() -> dict[str, Schema]:
-    values: dict[str, Schema] = {metric.name: {**metric_schema(metric), "description": description(metric)} for metric in METRICS}
-    slices: dict[str, Schema] = {name: {"type": "array", "items": _reference("BreakdownSlice")} for name in BREAKDOWN_FIELDS}
-    columns: dict[str, Schema] = {
-        "start": {"type": "array", "items": _INSTANT},
-        "revision": {"type": "array", "items": {"type": "integer"}},
-        **{m.name: {"type": "array", "items": metric_schema(m), "description": description(m)} for m in METRICS},
-    }
-    head: dict[str, Schema] = {
-        "merchantId": _TEXT,
-        "currency": _TEXT,
-        "grain": {"type": "string", "enum": list(Grain.__members__)},
-        "start": _INSTANT,
-        "end": _INSTANT,
-    }
-    nullable: Schema = {"type": ["string", "null"]}
-    fresh = {"asOf": _INSTANT, "completeThrough": {**nullable, "format": "date-time"}, "missing": {"type": "array", "items": _INSTANT}}
-    problem = _object({"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "code": _TEXT, "detail": _TEXT})
-    return {
-        "Merchant": _object({"id": _TEXT, **dict.fromkeys(_MERCHANT_FIELDS, nullable)}),
-        "BreakdownSlice": _object({"value": _TEXT, "payments": {"type": "integer"}, "gross": _DIGITS}),
-        "Freshness": _object(fresh),
-        "Totals": _object({**values, **slices}),
-        "Report": _object({**head, "revision": {"type": "integer"}, **values, **slices, "freshness": _reference("Freshness")}),
-        "SeriesColumns": _object(columns),
-        "Series": _object(
-            {
-                **head,
-                "points": _reference("SeriesColumns"),
-                "totals": _reference("Totals"),
-                "currencies": {"type": "array", "items": _TEXT},
-                "freshness": _reference("Freshness"),
-            }
-        ),
-        "Problem": {**problem, "additionalProperties": True},
-    }
+from millrace_graphql.rest.schemas import INSTANT, TEXT, Schema, list_of, names, reference, schemas, thing
+from millrace_graphql.schema.inputs import CURRENCY_DOC, START_DOC, ZONE_DOC
 
 
 def _query(name: str, schema: Schema, text: str, *, required: bool = False) -> Schema:
     return {"name": name, "in": "query", "required": required, "schema": schema, "description": text}
 
 
-_ID = {"name": "id", "in": "path", "required": True, "schema": _TEXT, "description": "Merchant id."}
-_START = _query("start", _INSTANT, "On a window boundary in UTC.", required=True)
-_CURRENCY = _query("currency", _TEXT, "ISO 4217; the merchant's own where it is left out.")
+_ID = {"name": "id", "in": "path", "required": True, "schema": TEXT, "description": "Merchant id."}
+_CURRENCY = _query("currency", TEXT, CURRENCY_DOC)
 _RANGE = [
     _ID,
-    _START,
-    _query("end", _INSTANT, "Exclusive; on a window boundary in UTC.", required=True),
-    _query(
-        "grain",
-        {"type": "string", "enum": list(Grain.__members__), "default": "TEN_MINUTES"},
-        "Length of a window; hours and days are of UTC.",
-    ),
+    _query("start", INSTANT, f"{START_DOC} Give start and end, or a preset."),
+    _query("end", INSTANT, "Exclusive; as start."),
+    _query("preset", names(Preset), "Instead of start and end."),
+    _query("timeZone", TEXT, ZONE_DOC),
     _CURRENCY,
-    _query("sparse", {"type": "boolean", "default": False}, "Only windows in which something happened."),
 ]
+_SPARSE = _query("sparse", {"type": "boolean", "default": False}, "Only windows in which something happened.")
+_PROBLEMS = {
+    "400": "A parameter does not fit.",
+    "401": "No valid access token.",
+    "403": "Another merchant.",
+    "404": "Not found.",
+    "503": "The report store does not answer.",
+}
+
+
+def _grain(default: Grain) -> Schema:
+    return _query("grain", {**names(Grain), "default": default.name}, "Length of a window on the calendar of the time zone.")
+
+
+def _whole(name: str, default: int, most: int, text: str) -> Schema:
+    return _query(name, {"type": "integer", "minimum": 0, "maximum": most, "default": default}, text)
 
 
 def _operation(name: str, summary: str, parameters: list[Schema], content: dict[str, Any]) -> Schema:
-    problems = {"400": "A parameter does not fit.", "401": "No valid access token.", "403": "Another merchant.", "404": "Not found."}
     refusals = {
-        status: {"description": text, "content": {"application/problem+json": {"schema": _reference("Problem")}}}
-        for status, text in {**problems, "503": "The report store does not answer."}.items()
+        status: {"description": text, "content": {"application/problem+json": {"schema": reference("Problem")}}}
+        for status, text in _PROBLEMS.items()
     }
-    answers = {"200": {"description": summary, "content": content}, **refusals}
-    return {"get": {"operationId": name, "summary": summary, "parameters": parameters, "responses": answers}}
+    answers: dict[str, Schema] = {"200": {"description": summary, "content": content}}
+    if "application/json" in content:
+        answers["304"] = {"description": "Nothing has changed since the answer with the entity tag of If-None-Match."}
+    return {"get": {"operationId": name, "summary": summary, "parameters": parameters, "responses": {**answers, **refusals}}}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": reference(name)}}
+
+
+def _paths() -> dict[str, Schema]:
+    ten, day = _grain(Grain.TEN_MINUTES), _grain(Grain.DAY)
+    series, longer = [*_RANGE, ten, _SPARSE], [*_RANGE, day, _SPARSE]
+    page = [_whole("first", 100, 1000, "How many."), _query("after", TEXT, "Only ids after this one.")]
+    merchants = {"application/json": {"schema": thing({"merchants": list_of(reference("Merchant"))})}}
+    table = {"text/csv": {"schema": TEXT}}
+    formats = _query("format", {"type": "string", "enum": ["json", "csv"]}, "Instead of the Accept header.")
+    basis = _query("basis", {**names(Basis), "default": "PREVIOUS_PERIOD"}, "What the range is compared with.")
+    split = [
+        _query("by", names(Dimension), "What payments are broken down by.", required=True),
+        _whole("first", 5, 100, "How many values; the rest is given as one."),
+        _query("order", {**names(Order), "default": "GROSS"}, "Which values come first."),
+    ]
+    start = _query("start", INSTANT, "On a boundary of ten minutes.", required=True)
+    one = "/v1/merchants/{id}"
+    lines = {"application/x-ndjson": {"schema": reference("ExportLine")}}
+    return {
+        "/v1/freshness": _operation("freshness", "How far the analysis has come.", [], _json("Freshness")),
+        "/v1/merchants": _operation("merchants", "The merchants that the token opens; Link names the next page.", page, merchants),
+        f"{one}/report": _operation("report", "One 10-minute report.", [_ID, start, _CURRENCY], _json("Report")),
+        f"{one}/series": _operation(
+            "series", "The windows of a range with their totals.", [*series, formats], {**_json("Series"), **table}
+        ),
+        f"{one}/series.csv": _operation("seriesCsv", "The windows of a range as CSV.", series, table),
+        f"{one}/comparison": _operation("comparison", "A range beside an earlier period.", [*longer, basis], _json("Comparison")),
+        f"{one}/breakdown": _operation("breakdown", "The largest values of a breakdown.", [*longer, *split], _json("Breakdown")),
+        f"{one}/week-grid": _operation("weekGrid", "A range by hour of day and day of week.", _RANGE, _json("Grid")),
+        f"{one}/peers": _operation("peers", "A range's totals beside the medians of the merchant's peers.", [*_RANGE, day], _json("Peers")),
+        f"{one}/export.csv": _operation("exportCsv", "The windows of a range of up to five years, streamed as CSV.", longer, table),
+        f"{one}/export.ndjson": _operation("exportNdjson", "The same as NDJSON: a JSON object a line.", longer, lines),
+    }
 
 
 def document() -> Schema:
     """The OpenAPI 3.1 document."""
-    page = [
-        _query("first", {"type": "integer", "minimum": 0, "maximum": 1000, "default": 100}, "How many."),
-        _query("after", _TEXT, "Only ids after this one."),
-    ]
-    merchants = {"schema": _object({"merchants": {"type": "array", "items": _reference("Merchant")}})}
-    series = {"application/json": {"schema": _reference("Series")}, "text/csv": {"schema": _TEXT}}
-    formats = _query("format", {"type": "string", "enum": ["json", "csv"]}, "Instead of the Accept header.")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -127,19 +106,10 @@ def document() -> Schema:
             "description": "Merchant reports, ten minutes fine. Money is a string of minor units (I10). The same data as the GraphQL API.",
         },
         "security": [{"bearer": []}],
-        "paths": {
-            "/v1/merchants": _operation("merchants", "The merchants that the token opens.", page, {"application/json": merchants}),
-            "/v1/merchants/{id}/report": _operation(
-                "report", "One 10-minute report.", [_ID, _START, _CURRENCY], {"application/json": {"schema": _reference("Report")}}
-            ),
-            "/v1/merchants/{id}/series": _operation("series", "The windows of a range with their totals.", [*_RANGE, formats], series),
-            "/v1/merchants/{id}/series.csv": _operation(
-                "seriesCsv", "The windows of a range as CSV.", _RANGE, {"text/csv": {"schema": _TEXT}}
-            ),
-        },
+        "paths": _paths(),
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-            "schemas": _schemas(),
+            "schemas": schemas(),
         },
     }
 
@@ -167,8 +137,8 @@ def page() -> str:
         parts.append(f"<h2><code>GET {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>")
         rows = [(p["name"], "required" if p["required"] else "", p["description"]) for p in operation["parameters"]]
         parts.append(_table(("Parameter", "", "Meaning"), rows))
-    metrics = [(metric.name, metric.unit.value, metric.kind.value, metric.doc) for metric in METRICS]
-    parts.append("<h2>Metrics</h2>" + _table(("Name", "Unit", "Kind", "Meaning"), metrics))
+    metrics = [(metric.name, metric.unit.value, metric.kind.value, metric.doc, metric.formula) for metric in METRICS]
+    parts.append("<h2>Metrics</h2>" + _table(("Name", "Unit", "Kind", "Meaning", "Formula"), metrics))
     parts.append(f"<p>Breakdowns: {escape(', '.join(BREAKDOWN_FIELDS))} ({len(DIMENSIONS)} dimensions).</p>")
     head = f'<meta charset="utf-8"><title>Millrace reports</title><link rel="stylesheet" href="{STYLE_PATH}">'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from millrace_contracts.windows import Grain
 from millrace_graphql.errors import InvalidArgumentError, NotFoundError
 from millrace_graphql.identity import Authenticator, Identity
 from millrace_graphql.observability import REQUESTS, SECONDS
+from millrace_graphql.ranges.answers import Series
+from millrace_graphql.ranges.breakdown import Breakdown, Dimension, Order
+from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.columns import Group
+from millrace_graphql.ranges.compare import Basis
 from millrace_graphql.ranges.query import ReportQueries
-from millrace_graphql.rest.export import merchant_json, report_json, series_csv, series_json
+from millrace_graphql.rest import bodies
+from millrace_graphql.rest.export import csv_header, csv_lines, freshness_headers, ndjson_lines
+from millrace_graphql.rest.parameters import RANGE, Given, asked, choice, instant, parameters, whole
 from millrace_graphql.rest.problems import Handler, guarded, need_token
-from millrace_graphql.schema.scalars import parse_instant
 
 EVERYTHING = frozenset(Group)
-CSV_GROUPS = frozenset({Group.COUNTERS, Group.CUSTOMERS, Group.AMOUNTS})
-MAX_MERCHANTS = 1_000
-JSON_MEDIA, CSV_MEDIA = "application/json", "text/csv"
+METRIC_GROUPS = frozenset({Group.COUNTERS, Group.CUSTOMERS, Group.AMOUNTS})
+BREAKDOWN_GROUPS = frozenset({Group.COUNTERS, Group.CUSTOMERS, Group.BREAKDOWNS})
+MAX_MERCHANTS, MAX_SLICES = 1_000, 100
+JSON_MEDIA, CSV_MEDIA, NDJSON_MEDIA = "application/json", "text/csv", "application/x-ndjson"
+SERIES = RANGE | {"grain", "sparse"}
+PATHS = {
+    "/v1/freshness": "freshness",
+    "/v1/merchants": "merchants",
+    "/v1/merchants/{id}/report": "report",
+    "/v1/merchants/{id}/series": "series",
+    "/v1/merchants/{id}/series.csv": "series",
+    "/v1/merchants/{id}/comparison": "comparison",
+    "/v1/merchants/{id}/breakdown": "breakdown",
+    "/v1/merchants/{id}/week-grid": "week_grid",
+    "/v1/merchants/{id}/peers": "peers",
+    "/v1/merchants/{id}/export.csv": "export",
+    "/v1/merchants/{id}/export.ndjson": "export",
+}
 
 
 class Rest:
@@ -36,13 +57,7 @@ class Rest:
 
     def routes(self) -> list[Route]:
         """The routes, their errors as problem+json."""
-        paths: list[tuple[str, Handler]] = [
-            ("/v1/merchants", self.merchants),
-            ("/v1/merchants/{id}/report", self.report),
-            ("/v1/merchants/{id}/series", self.series),
-            ("/v1/merchants/{id}/series.csv", self.series),
-        ]
-        return [Route(path, guarded(_measured(path, handler)), methods=["GET"]) for path, handler in paths]
+        return [Route(path, guarded(_measured(path, getattr(self, name))), methods=["GET"]) for path, name in PATHS.items()]
 
     async def _caller(self, request: Request) -> Identity:
         caller = await self._authenticator.identify(request.headers.get("authorization", ""))
@@ -50,49 +65,115 @@ class Rest:
             raise need_token()
         return caller
 
+    async def freshness(self, request: Request) -> Response:
+        """How far the analysis has come."""
+        await self._caller(request)
+        parameters(request, frozenset())
+        return _json(request, bodies.freshness_json(await self._queries.freshness()))
+
     async def merchants(self, request: Request) -> Response:
-        """The merchants that the caller sees."""
+        """The merchants that the caller sees; the header Link names the next page."""
         caller = await self._caller(request)
-        given = _parameters(request, {"first", "after"})
-        first = _whole(given, "first", 100, MAX_MERCHANTS)
-        found = await self._queries.merchants(caller, first, given.get("after"))
-        return _json({"merchants": [merchant_json(merchant) for merchant in found]})
+        given = parameters(request, frozenset({"first", "after"}))
+        first = whole(given, "first", 100, MAX_MERCHANTS)
+        found = await self._queries.merchants(caller, first + 1, given.get("after"))
+        page = found[:first]
+        more: dict[str, str] = {}
+        if len(found) > first and page:
+            more["Link"] = f'<{request.url.path}?{urlencode({"first": first, "after": page[-1].id})}>; rel="next"'
+        return _json(request, {"merchants": [bodies.merchant_json(merchant) for merchant in page]}, more)
 
     async def report(self, request: Request) -> Response:
         """One 10-minute report."""
         caller = await self._caller(request)
-        given = _parameters(request, {"start", "currency"})
-        merchant, start = request.path_params["id"], _instant(given, "start")
+        given = parameters(request, frozenset({"start", "currency"}))
+        merchant, start = request.path_params["id"], instant(given, "start")
         series = await self._queries.report(caller, merchant, start, currency=given.get("currency"), groups=EVERYTHING)
         if series is None:
             raise NotFoundError("start: nothing was ever reported for this window", argument="start")
-        return _json(report_json(series))
+        return _json(request, bodies.report_json(series))
 
     async def series(self, request: Request) -> Response:
         """The windows of a range, as JSON or CSV."""
         caller = await self._caller(request)
-        given = _parameters(request, {"start", "end", "grain", "currency", "sparse", "format"})
+        given = parameters(request, SERIES | {"format"})
         as_csv = _wants_csv(request, given)
-        series = await self._queries.series(
-            caller,
-            request.path_params["id"],
-            _instant(given, "start"),
-            _instant(given, "end"),
-            grain=_grain(given),
-            currency=given.get("currency"),
-            sparse=_flag(given, "sparse"),
-            groups=CSV_GROUPS if as_csv else EVERYTHING,
-        )
+        groups = METRIC_GROUPS if as_csv else EVERYTHING
+        series = await self._queries.series(caller, request.path_params["id"], asked(given), groups)
         if not as_csv:
-            return _json(series_json(series))
-        headers = {"Cache-Control": "private, no-store", "Content-Disposition": 'attachment; filename="series.csv"', "Vary": "Accept"}
-        return Response(series_csv(series), headers=headers, media_type=f"{CSV_MEDIA}; charset=utf-8; header=present")
+            return _json(request, bodies.series_json(series, await self._queries.zone_in(series)))
+        headers = _attachment("series.csv") | freshness_headers(series.freshness)
+        return Response(csv_header() + csv_lines(series), headers=headers, media_type=f"{CSV_MEDIA}; charset=utf-8; header=present")
+
+    async def comparison(self, request: Request) -> Response:
+        """A range beside an earlier period."""
+        given, series = await self._series(request, frozenset({"basis"}), METRIC_GROUPS)
+        basis = choice(given, "basis", Basis, Basis.PREVIOUS_PERIOD)
+        return _json(request, bodies.comparison_json(await self._queries.comparison(series, basis, METRIC_GROUPS)))
+
+    async def breakdown(self, request: Request) -> Response:
+        """The largest values of a breakdown."""
+        given, series = await self._series(request, frozenset({"by", "first", "order"}), BREAKDOWN_GROUPS)
+        by, order = choice(given, "by", Dimension), choice(given, "order", Order, Order.GROSS)
+        return _json(request, bodies.breakdown_json(Breakdown(series, by, whole(given, "first", 5, MAX_SLICES), order)))
+
+    async def _series(self, request: Request, more: frozenset[str], groups: frozenset[Group]) -> tuple[Given, Series]:
+        caller = await self._caller(request)
+        given = parameters(request, SERIES | more)
+        return given, await self._queries.series(caller, request.path_params["id"], asked(given, Grain.DAY), groups)
+
+    async def week_grid(self, request: Request) -> Response:
+        """A range by hour of day and day of week."""
+        caller = await self._caller(request)
+        given = parameters(request, RANGE)
+        return _json(request, bodies.grid_json(await self._queries.grid(caller, request.path_params["id"], asked(given), METRIC_GROUPS)))
+
+    async def peers(self, request: Request) -> Response:
+        """The totals of a range beside the medians of the merchant's peers."""
+        caller = await self._caller(request)
+        given = parameters(request, RANGE | {"grain"})
+        found = await self._queries.peers(caller, request.path_params["id"], asked(given, Grain.DAY), METRIC_GROUPS)
+        return _json(request, bodies.peers_json(found))
+
+    async def export(self, request: Request) -> Response:
+        """The windows of a range of years as they are read, CSV or NDJSON."""
+        caller = await self._caller(request)
+        given = parameters(request, SERIES)
+        freshness, pieces = await self._queries.export(caller, request.path_params["id"], asked(given, Grain.DAY), METRIC_GROUPS)
+        first = await anext(pieces)  # what is refused or away is a problem and not half a table
+        as_csv = request.url.path.endswith(".csv")
+
+        async def lines() -> AsyncIterator[str | bytes]:
+            if as_csv:
+                yield csv_header()
+            yield csv_lines(first) if as_csv else ndjson_lines(first)
+            async for piece in pieces:
+                yield csv_lines(piece) if as_csv else ndjson_lines(piece)
+
+        media = f"{CSV_MEDIA}; charset=utf-8; header=present" if as_csv else NDJSON_MEDIA
+        headers = _attachment(request.url.path.rsplit("/", 1)[1]) | freshness_headers(freshness)
+        return StreamingResponse(lines(), headers=headers, media_type=media)
 
 
-def _json(body: object) -> Response:
-    return Response(
-        orjson.dumps(body), headers={"Cache-Control": "private, no-store", "Vary": "Accept, Authorization"}, media_type=JSON_MEDIA
-    )
+def _attachment(name: str) -> dict[str, str]:
+    return {
+        "Cache-Control": "private, no-store",
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Vary": "Accept, Authorization",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _json(request: Request, body: dict[str, Any], more: dict[str, str] | None = None) -> Response:
+    """An answer with a weak entity tag: of the same numbers and completeness, whenever they were asked for."""
+    fresh = body.get("freshness", body)
+    tag = hashlib.sha256(orjson.dumps({**body, "freshness": {**fresh, "asOf": None}, "asOf": None})).hexdigest()[:32]
+    etag = f'W/"{tag}"'
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization", "ETag": etag, **(more or {})}
+    known = {part.strip() for part in request.headers.get("if-none-match", "").split(",")}
+    if known & {etag, etag[2:], "*"}:
+        return Response(status_code=304, headers=headers)
+    return Response(orjson.dumps(body), headers=headers, media_type=JSON_MEDIA)
 
 
 def _measured(path: str, handler: Handler) -> Handler:
@@ -110,49 +191,7 @@ def _measured(path: str, handler: Handler) -> Handler:
     return measured
 
 
-def _parameters(request: Request, known: set[str]) -> Mapping[str, str]:
-    """The query parameters; an unknown or doubled one is refused, since a misspelt filter would answer another question."""
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            raise InvalidArgumentError(name, value, "is not a parameter of this resource", f"take one of {', '.join(sorted(known))}")
-        if len(request.query_params.getlist(name)) > 1:
-            raise InvalidArgumentError(name, value, "is given more than once", "give it once")
-    return request.query_params
-
-
-def _instant(given: Mapping[str, str], name: str) -> datetime:
-    if name not in given:
-        raise InvalidArgumentError(name, "", "is missing", "give an instant such as 2026-11-24T09:30:00Z")
-    instant = parse_instant(given[name])
-    if instant is None:
-        raise InvalidArgumentError(
-            name, given[name], "is not RFC 3339 with an offset", "write it as 2026-11-24T09:30:00Z (a + must be sent as %2B)"
-        )
-    return instant
-
-
-def _grain(given: Mapping[str, str]) -> Grain:
-    value = given.get("grain", Grain.TEN_MINUTES.name)
-    if value not in Grain.__members__:
-        raise InvalidArgumentError("grain", value, "is not a grain", f"take one of {', '.join(Grain.__members__)}")
-    return Grain[value]
-
-
-def _flag(given: Mapping[str, str], name: str) -> bool:
-    value = given.get(name, "false")
-    if value not in ("true", "false"):
-        raise InvalidArgumentError(name, value, "is neither true nor false", "write true or false")
-    return value == "true"
-
-
-def _whole(given: Mapping[str, str], name: str, default: int, most: int) -> int:
-    value = given.get(name, str(default))
-    if not (value.isascii() and value.isdigit() and len(value) < 10 and int(value) <= most):
-        raise InvalidArgumentError(name, value, "does not fit", f"give a whole number from 0 to {most}")
-    return int(value)
-
-
-def _wants_csv(request: Request, given: Mapping[str, str]) -> bool:
+def _wants_csv(request: Request, given: Given) -> bool:
     if request.url.path.endswith(".csv"):
         return True
     if "format" in given:

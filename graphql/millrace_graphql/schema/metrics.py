@@ -10,10 +10,11 @@ import graphene
 from millrace_contracts.metrics import METRICS, Kind, Metric, Unit
 from millrace_graphql.http.execution import Column
 from millrace_graphql.ranges.merge import Merge
+from millrace_graphql.ranges.privacy import DEMOGRAPHICS, shown_slices
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
 from millrace_graphql.schema.scalars import BigInt
 
-_SCALARS = {Unit.COUNT: graphene.Int, Unit.MONEY: BigInt, Unit.POINTS: BigInt, Unit.FRACTION: graphene.Float}
+SCALARS = {Unit.COUNT: graphene.Int, Unit.MONEY: BigInt, Unit.POINTS: BigInt, Unit.FRACTION: graphene.Float}
 _HINTS = {
     Kind.SUM: "May be added up.",
     Kind.UNIQUE: "Never add it up: take the total of the range.",
@@ -35,15 +36,15 @@ def description(metric: Metric) -> str:
     return f"{metric.doc} {unit}{metric.kind.value}: {_HINTS[metric.kind]}"
 
 
-def column_fields() -> dict[str, graphene.Field]:
-    """A list field for each metric; the source is a ``Merge``."""
+def column_fields(points: Callable[[Any], Merge]) -> dict[str, graphene.Field]:
+    """A list field for each metric; ``points`` finds the windows in the source."""
 
-    def resolver(metric: Metric) -> Callable[[Merge, Any], Column]:
-        return lambda merge, info: Column(merge.metric(metric))
+    def resolver(metric: Metric) -> Callable[[Any, Any], Column]:
+        return lambda source, info: Column(points(source).metric(metric))
 
     fields = {}
     for metric in METRICS:
-        item = _SCALARS[metric.unit]
+        item = SCALARS[metric.unit]
         of = graphene.List(item if may_be_null(metric) else graphene.NonNull(item))
         fields[metric.name] = graphene.Field(
             graphene.NonNull(of), name=metric.name, description=description(metric), resolver=resolver(metric)
@@ -63,7 +64,7 @@ def value_fields(window: Callable[[Any], tuple[Merge, int]]) -> dict[str, graphe
 
     return {
         metric.name: graphene.Field(
-            _SCALARS[metric.unit],
+            SCALARS[metric.unit],
             required=not may_be_null(metric),
             name=metric.name,
             description=description(metric),
@@ -82,19 +83,31 @@ class BreakdownSlice(graphene.ObjectType):  # type: ignore[misc]
 
 
 def breakdown_fields(window: Callable[[Any], tuple[Merge, int]]) -> dict[str, graphene.Field]:
-    """A field for each breakdown of one window."""
+    """A field for each breakdown of one window, and which of them are not whole; the source has ``min_customers``."""
 
     def resolver(column: str) -> Callable[[Any, Any], list[BreakdownSlice]]:
         def resolve(source: Any, info: Any) -> list[BreakdownSlice]:
-            merge, index = window(source)
-            return [BreakdownSlice(value=value, payments=n, gross=gross) for value, n, gross in merge.breakdowns(column)[index]]
+            slices, _ = shown_slices(*window(source), column, source.min_customers)
+            return [BreakdownSlice(value=value, payments=n, gross=gross) for value, n, gross in slices]
 
         return resolve
 
+    def withheld(source: Any, info: Any) -> list[str]:
+        return [name for name, column in BREAKDOWN_FIELDS.items() if shown_slices(*window(source), column, source.min_customers)[1]]
+
     of = graphene.NonNull(graphene.List(graphene.NonNull(BreakdownSlice)))
+    names = graphene.NonNull(graphene.List(graphene.NonNull(graphene.String)))
     return {
-        name: graphene.Field(
-            of, name=name, description=f"Payments by {column[3:].replace('_', ' ')}, most gross first.", resolver=resolver(column)
-        )
-        for name, column in BREAKDOWN_FIELDS.items()
+        **{
+            name: graphene.Field(of, name=name, description=_slices_doc(column), resolver=resolver(column))
+            for name, column in BREAKDOWN_FIELDS.items()
+        },
+        "withheld": graphene.Field(
+            names, description="The breakdowns of which values are left out: too few customers stand behind them.", resolver=withheld
+        ),
     }
+
+
+def _slices_doc(column: str) -> str:
+    demographic = " Only values with enough customers behind them." if column in DEMOGRAPHICS else ""
+    return f"Payments by {column[3:].replace('_', ' ')}, most gross first.{demographic}"

@@ -6,52 +6,25 @@ from datetime import datetime
 from typing import Any
 
 import graphene
-from graphql import FieldNode, FragmentSpreadNode, GraphQLSchema
+from graphql import GraphQLSchema
 
-from millrace_contracts.windows import Grain as StoredGrain
-from millrace_graphql.errors import InvalidArgumentError, UnauthenticatedError
-from millrace_graphql.http.execution import Context
 from millrace_graphql.identity import Identity
-from millrace_graphql.ranges.columns import Group
+from millrace_graphql.ranges.answers import Freshness as FreshnessData
+from millrace_graphql.ranges.answers import Series as SeriesData
+from millrace_graphql.ranges.calendar import Grain as GrainData
 from millrace_graphql.ranges.directory import Merchant as MerchantData
-from millrace_graphql.ranges.query import Freshness as FreshnessData
-from millrace_graphql.ranges.query import Series as SeriesData
-from millrace_graphql.ranges.query import groups_for
+from millrace_graphql.ranges.grid import Grid as GridData
+from millrace_graphql.ranges.peers import Peers as PeersData
+from millrace_graphql.schema.connection import Edge, Page, connection, from_cursor, to_cursor
+from millrace_graphql.schema.freshness import Freshness
+from millrace_graphql.schema.grid import Grid
+from millrace_graphql.schema.inputs import CURRENCY_DOC, MERCHANT_DOC, Grain, asked, range_arguments
+from millrace_graphql.schema.peers import Peers
 from millrace_graphql.schema.scalars import DateTime
-from millrace_graphql.schema.series import Freshness, Grain, Report, Series, Window
+from millrace_graphql.schema.selection import caller_of, groups_of, limited
+from millrace_graphql.schema.series import Report, Series, Window
 
 MAX_MERCHANTS = 1_000
-
-
-def caller_of(info: Any) -> Identity:
-    """The caller.
-
-    Raises:
-        UnauthenticatedError: there is none; the endpoint has refused such a request before.
-    """
-    context: Context = info.context
-    if context.caller is None:
-        raise UnauthenticatedError("send your access token in the header 'Authorization: Bearer <token>'")
-    return context.caller
-
-
-def groups_of(info: Any) -> frozenset[Group]:
-    """The column groups behind every field selected below this one, so that nothing else is read."""
-    names: set[str] = set()
-    seen: set[str] = set()
-    waiting = [node.selection_set for node in info.field_nodes]
-    while waiting:
-        selections = waiting.pop()
-        for selection in selections.selections if selections else ():
-            if isinstance(selection, FieldNode):
-                names.add(selection.name.value)
-            elif isinstance(selection, FragmentSpreadNode):
-                if selection.name.value not in seen:
-                    seen.add(selection.name.value)
-                    waiting.append(info.fragments[selection.name.value].selection_set)
-                continue
-            waiting.append(selection.selection_set)
-    return groups_for(names)
 
 
 class Merchant(graphene.ObjectType):  # type: ignore[misc]
@@ -69,6 +42,9 @@ class Merchant(graphene.ObjectType):  # type: ignore[misc]
     status = graphene.String()
 
 
+MerchantConnection = connection(Merchant, "Merchant", counted=False)
+
+
 class Viewer(graphene.ObjectType):  # type: ignore[misc]
     """Who asks."""
 
@@ -80,21 +56,25 @@ class Viewer(graphene.ObjectType):  # type: ignore[misc]
         after=graphene.ID(description="Only ids after this one."),
         description="The merchants whose reports the caller may see, by id.",
     )
+    merchant_connection = graphene.Field(
+        graphene.NonNull(MerchantConnection),
+        first=graphene.Int(default_value=100, required=True, description=f"At most {MAX_MERCHANTS}."),
+        after=graphene.String(description="Only merchants after this cursor."),
+        description="The same, page by page.",
+    )
 
     @staticmethod
     async def resolve_merchants(caller: Identity, info: Any, first: int, after: str | None = None) -> list[MerchantData]:
         """One page."""
-        if not 0 <= first <= MAX_MERCHANTS:
-            raise InvalidArgumentError("first", first, "does not fit", f"give 0 to {MAX_MERCHANTS}")
-        return await info.context.queries.merchants(caller, first, after)  # type: ignore[no-any-return]
+        return await info.context.queries.merchants(caller, limited("first", first, MAX_MERCHANTS), after)  # type: ignore[no-any-return]
 
-
-def _merchant_arguments() -> dict[str, Any]:
-    return {
-        "merchant_id": graphene.ID(required=True),
-        "start": DateTime(required=True, description="On a window boundary in UTC."),
-        "currency": graphene.String(description="ISO 4217; the merchant's own where it is left out."),
-    }
+    @staticmethod
+    async def resolve_merchant_connection(caller: Identity, info: Any, first: int, after: str | None = None) -> Page[MerchantData]:
+        """One page of the connection."""
+        limited("first", first, MAX_MERCHANTS)
+        key = from_cursor("after", after) if after else None
+        found = await info.context.queries.merchants(caller, first + 1, key)
+        return Page([Edge(to_cursor(merchant.id), merchant) for merchant in found[:first]], len(found) > first, after is not None)
 
 
 class Query(graphene.ObjectType):  # type: ignore[misc]
@@ -102,14 +82,28 @@ class Query(graphene.ObjectType):  # type: ignore[misc]
 
     viewer = graphene.Field(graphene.NonNull(Viewer), description="Who asks.")
     freshness = graphene.Field(graphene.NonNull(Freshness), description="How far the analysis has come.")
-    report = graphene.Field(Report, **_merchant_arguments(), description="One 10-minute report; null where nothing was ever reported.")
+    report = graphene.Field(
+        Report,
+        merchant_id=graphene.ID(required=True, description=MERCHANT_DOC),
+        start=DateTime(required=True, description="On a boundary of ten minutes."),
+        currency=graphene.String(description=CURRENCY_DOC),
+        description="One 10-minute report; null where nothing was ever reported.",
+    )
     series = graphene.Field(
         graphene.NonNull(Series),
-        **_merchant_arguments(),
-        end=DateTime(required=True, description="Exclusive; on a window boundary in UTC."),
-        grain=Grain(default_value=StoredGrain.TEN_MINUTES, required=True),
+        **range_arguments(),
+        grain=Grain(default_value=GrainData.TEN_MINUTES, required=True),
         sparse=graphene.Boolean(default_value=False, required=True, description="Only windows in which something happened."),
         description="The windows of a range with their totals.",
+    )
+    week_grid = graphene.Field(
+        graphene.NonNull(Grid), **range_arguments(), description="A range by hour of day and day of week: when the merchant is busy."
+    )
+    peers = graphene.Field(
+        graphene.NonNull(Peers),
+        **range_arguments(),
+        grain=Grain(default_value=GrainData.DAY, required=True, description="On whose boundaries the range stands."),
+        description="The totals of a range beside the medians of the merchant's peers.",
     )
 
     @staticmethod
@@ -130,20 +124,19 @@ class Query(graphene.ObjectType):  # type: ignore[misc]
         return Window(series, 0) if series else None
 
     @staticmethod
-    async def resolve_series(
-        _root: None,
-        info: Any,
-        merchant_id: str,
-        start: datetime,
-        end: datetime,
-        grain: StoredGrain,
-        sparse: bool,
-        currency: str | None = None,
-    ) -> SeriesData:
+    async def resolve_series(_root: None, info: Any, merchant_id: str, **given: Any) -> SeriesData:
         """A range."""
-        return await info.context.queries.series(  # type: ignore[no-any-return]
-            caller_of(info), merchant_id, start, end, grain=StoredGrain(grain), currency=currency, sparse=sparse, groups=groups_of(info)
-        )
+        return await info.context.queries.series(caller_of(info), merchant_id, asked(**given), groups_of(info))  # type: ignore[no-any-return]
+
+    @staticmethod
+    async def resolve_week_grid(_root: None, info: Any, merchant_id: str, **given: Any) -> GridData:
+        """A range by hour of day and day of week."""
+        return await info.context.queries.grid(caller_of(info), merchant_id, asked(**given), groups_of(info))  # type: ignore[no-any-return]
+
+    @staticmethod
+    async def resolve_peers(_root: None, info: Any, merchant_id: str, **given: Any) -> PeersData:
+        """A merchant among its peers."""
+        return await info.context.queries.peers(caller_of(info), merchant_id, asked(**given), groups_of(info))  # type: ignore[no-any-return]
 
 
 def build_schema() -> GraphQLSchema:

@@ -12,8 +12,9 @@ from tests.integration.graphql_api.store import Paid, Store, Written
 
 DAY = datetime(2026, 11, 3, tzinfo=UTC)
 SERIES = """
-query($merchant: ID!, $start: DateTime!, $end: DateTime!, $grain: Grain = TEN_MINUTES, $currency: String, $sparse: Boolean = false) {
-  series(merchantId: $merchant, start: $start, end: $end, grain: $grain, currency: $currency, sparse: $sparse) {
+query($merchant: ID!, $start: DateTime!, $end: DateTime!, $grain: Grain = TEN_MINUTES, $currency: String, $sparse: Boolean = false,
+      $zone: String) {
+  series(merchantId: $merchant, start: $start, end: $end, grain: $grain, currency: $currency, sparse: $sparse, timeZone: $zone) {
     currency currencies
     points { start payments gross refunds refundedAmount net failed smallest largest customers }
     totals { payments gross net customers smallest byMethod { value payments gross } }
@@ -62,7 +63,7 @@ def test_a_range_by_hand_dense_sparse_by_hour_and_by_another_currency(environ: d
         assert sparse["currencies"] == ["KRW", "USD"]
         hours = (await api.ask(SERIES, ["hand"], variables("hand", at(0), at(4), grain="HOUR")))["data"]["series"]
         assert (hours["points"]["gross"], hours["points"]["customers"]) == (["0", "500", "0", "0"], [0, 2, 0, 0])
-        days = (await api.ask(SERIES, ["hand"], variables("hand", at(0), at(48), grain="DAY")))["data"]["series"]
+        days = (await api.ask(SERIES, ["hand"], variables("hand", at(0), at(48), grain="DAY", zone="UTC")))["data"]["series"]
         assert days["points"]["payments"] == [3, 1]
         won = (await api.ask(SERIES, ["hand"], variables("hand", at(0), at(24), currency="KRW", sparse=True)))["data"]["series"]
         assert (won["currency"], won["totals"]["gross"]) == ("KRW", "99000")

@@ -15,13 +15,15 @@ from openapi_spec_validator import validate
 from millrace_contracts.facts import DIMENSIONS
 from millrace_contracts.metrics import BY_NAME, METRICS, Unit
 from millrace_contracts.reports import BREAKDOWNS, COUNTERS
-from millrace_contracts.windows import Grain
+from millrace_graphql.ranges.answers import Freshness, Series
+from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.columns import Group, table
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import Range
-from millrace_graphql.ranges.query import BREAKDOWN_FIELDS, Freshness, Series, groups_for
+from millrace_graphql.ranges.query import BREAKDOWN_FIELDS, groups_for
 from millrace_graphql.rest import openapi
-from millrace_graphql.rest.export import CSV_HEADER, report_json, series_csv, series_json
+from millrace_graphql.rest.bodies import report_json, series_json
+from millrace_graphql.rest.export import CSV_HEADER, csv_lines
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.schema.scalars import BigInt, DateTime
 
@@ -72,7 +74,7 @@ def test_money_and_points_are_never_an_int_or_float(schema: GraphQLSchema) -> No
 
 def test_rest_openapi_and_csv_hold_the_same_metrics() -> None:
     schemas = openapi.document()["components"]["schemas"]
-    body = series_json(series())
+    body = series_json(series(), "UTC")
     assert [name for name in schemas["SeriesColumns"]["properties"] if name in BY_NAME] == NAMES
     assert [name for name in schemas["Report"]["properties"] if name in BY_NAME] == NAMES
     assert list(body["points"]) == list(schemas["SeriesColumns"]["properties"])
@@ -106,7 +108,8 @@ def test_sums_need_no_sketch_and_each_other_field_its_own_group() -> None:
     assert groups_for(["payments", "net", "averagePayment", "start", "unknown"]) == {Group.COUNTERS}
     assert groups_for(["customers"]) == {Group.COUNTERS, Group.CUSTOMERS}
     assert groups_for(["p95Amount"]) == {Group.COUNTERS, Group.AMOUNTS}
-    assert groups_for(["byAgeBand"]) == {Group.COUNTERS, Group.BREAKDOWNS}
+    assert groups_for(["byMethod"]) == {Group.COUNTERS, Group.BREAKDOWNS}
+    assert groups_for(["byAgeBand"]) == {Group.COUNTERS, Group.BREAKDOWNS, Group.CUSTOMERS}
 
 
 def test_a_window_is_missing_while_the_analysis_has_not_read_past_its_end() -> None:
@@ -118,7 +121,7 @@ def test_a_window_is_missing_while_the_analysis_has_not_read_past_its_end() -> N
 
 
 def test_a_merchant_id_can_not_be_a_formula_in_a_spreadsheet() -> None:
-    assert series_csv(series()).splitlines()[1].startswith("1970-01-01T00:00:00Z,'=m1,USD,TEN_MINUTES,1,1,")
+    assert csv_lines(series()).splitlines()[0].startswith("1970-01-01T00:00:00Z,'=m1,USD,TEN_MINUTES,1,1,")
 
 
 @given(st.integers(-(10**30), 10**30))

@@ -15,9 +15,9 @@ from millrace_graphql.http.endpoint import GraphQLEndpoint
 from millrace_graphql.http.persisted import PersistedQueries
 from millrace_graphql.http.response_cache import ResponseCache
 from millrace_graphql.identity import Authenticator, Identity, KeySet
+from millrace_graphql.ranges.answers import Freshness
 from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.directory import Merchant, Progress
-from millrace_graphql.ranges.query import Freshness
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
@@ -99,7 +99,7 @@ def test_a_query_is_answered_by_post_and_by_get(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("query", "code"),
-    [("{", "BAD_REQUEST"), ("{ nothing }", "BAD_REQUEST"), ("{ series(merchantId: 1) { currency } }", "BAD_REQUEST")],
+    [("{", "BAD_REQUEST"), ("{ nothing }", "BAD_REQUEST"), ("{ series { currency } }", "BAD_REQUEST")],
 )
 def test_a_refused_document_has_no_data_and_the_status_of_its_media_type(client: Client, query: str, code: str) -> None:
     for accept, status in ((GRAPHQL_JSON, 400), ("application/json", 200)):

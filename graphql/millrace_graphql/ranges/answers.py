@@ -1,0 +1,100 @@
+"""What an answer is made of: the windows of a range, their total, and how fresh they are. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+
+from millrace_graphql.ranges.calendar import Grain, Preset
+from millrace_graphql.ranges.columns import Group, Rows
+from millrace_graphql.ranges.directory import Progress
+from millrace_graphql.ranges.merge import Merge
+from millrace_graphql.ranges.plan import Range, closed_at
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A range as a caller asks for it: ``start`` and ``end``, or a ``preset``. ``zone`` is the merchant's where it is left out."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    preset: Preset | None = None
+    grain: Grain = Grain.TEN_MINUTES
+    zone: str | None = None
+    currency: str | None = None
+    sparse: bool = False
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How fresh and complete an answer is (I13)."""
+
+    progress: Progress
+    asked: Range | None = None
+    rolled_up: bool = False
+    """Whether stored hours and days stand in the answer, so that it is no more complete than they are."""
+    revision: int | None = None
+    """How many fact versions stand behind the answer; it grows with every change that touches it."""
+
+    @property
+    def complete_through_ms(self) -> int | None:
+        """Every change committed up to here is in the answer; None before the first."""
+        reports, rollups = self.progress.complete_through_ms, self.progress.rollups_through_ms
+        return min(reports, rollups) if self.rolled_up and reports is not None and rollups is not None else reports
+
+    def missing(self) -> list[int]:
+        """Starts of the range's windows that changes may still reach because the analysis has not read past their end."""
+        if self.asked is None:
+            return []
+        through = self.complete_through_ms
+        if through is None:
+            starts: list[int] = self.asked.starts.tolist()
+            return starts
+        late: list[int] = self.asked.starts[int(np.searchsorted(closed_at(self.asked.ends), through, side="right")) :].tolist()
+        return late
+
+
+@dataclass(frozen=True)
+class Series:
+    """The windows of a range for one merchant and currency."""
+
+    merchant_id: str
+    currency: str
+    asked: Range
+    sparse: bool
+    rows: Rows
+    read: Freshness
+    min_customers: int = 10
+    """A demographic cell with fewer customers is withheld."""
+    question: Asked = Asked()
+
+    @cached_property
+    def points(self) -> Merge:
+        """The range window by window."""
+        return Merge.of(self.rows, self.asked, self.currency, sparse=self.sparse)
+
+    @cached_property
+    def total(self) -> Merge:
+        """The whole range as one window."""
+        return self.points.total(self.asked)
+
+    @cached_property
+    def freshness(self) -> Freshness:
+        """How fresh and complete the answer is (I13)."""
+        return Freshness(self.read.progress, self.asked, self.read.rolled_up, int(self.total.sums("revision")[0]))
+
+    @cached_property
+    def places(self) -> list[int]:
+        """For each point its place among all windows of the range."""
+        found: list[int] = np.searchsorted(self.asked.starts, self.points.starts).tolist()
+        return found
+
+    @cached_property
+    def currencies(self) -> list[str]:
+        """Every currency with a fact in the range."""
+        counters = self.rows[Group.COUNTERS].between(self.asked.start_ms, self.asked.end_ms)
+        happened = (counters.values["payments"] | counters.values["refunds"] | counters.values["failed"]) != 0
+        return [str(name) for name in np.unique(counters.currencies[happened])]

@@ -1,0 +1,223 @@
+"""Fair comparison: which earlier windows stand against those of a range, and how a value changed. Pure.
+
+Earlier days are days of the calendar of the same zone, so that a 23-hour day stands against a whole day and 9 o'clock against
+9 o'clock. A period that is still running is compared as far as the analysis is complete, and its counterpart no further.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace_contracts.metrics import Metric
+from millrace_contracts.windows import WINDOW_MS
+from millrace_graphql.ranges.answers import Series
+from millrace_graphql.ranges.calendar import Preset, months_of
+from millrace_graphql.ranges.columns import Ints, Rows
+from millrace_graphql.ranges.merge import Merge, Number
+from millrace_graphql.ranges.plan import Range
+from millrace_graphql.ranges.zones import DAY_MS, offsets
+
+_FIRST_MONTH = np.datetime64("1970-01", "M")
+
+
+class Basis(StrEnum):
+    """What a period is compared with."""
+
+    PREVIOUS_PERIOD = "PREVIOUS_PERIOD"
+    SAME_WEEKDAYS = "SAME_WEEKDAYS"
+    LAST_YEAR = "LAST_YEAR"
+
+
+class ChangeKind(StrEnum):
+    """How a value changed."""
+
+    UP = "UP"
+    DOWN = "DOWN"
+    FLAT = "FLAT"
+    NEW = "NEW"
+    GONE = "GONE"
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A way back in time: some months or days of the calendar, or some milliseconds."""
+
+    months: int = 0
+    days: int = 0
+    ms: int = 0
+
+
+def shift_for(asked: Range, zone: str, basis: Basis, preset: Preset | None) -> Shift:
+    """How far back the counterpart of a range lies."""
+    if basis is Basis.LAST_YEAR:
+        return Shift(months=12)
+    local = offsets(zone, asked.start_ms - DAY_MS, asked.end_ms).local(np.array([asked.start_ms, asked.end_ms], np.int64))
+    length = int(local[1] - local[0])
+    if basis is Basis.SAME_WEEKDAYS:
+        return Shift(days=-(-length // (7 * DAY_MS)) * 7)
+    if preset in (Preset.MONTH_TO_DATE, Preset.YEAR_TO_DATE):
+        return Shift(months=1 if preset is Preset.MONTH_TO_DATE else 12)
+    first, last = months_of(local // DAY_MS).tolist()
+    if last > first and bool((local == _month_starts(np.array([first, last], np.int64)) * DAY_MS).all()):
+        return Shift(months=last - first)
+    return Shift(days=length // DAY_MS) if length % DAY_MS == 0 else Shift(ms=asked.end_ms - asked.start_ms)
+
+
+def shifted(instants: Ints, zone: str, back: Shift) -> Ints:
+    """Each instant so far back, at the same time on the wall clock.
+
+    A date that the earlier month does not have becomes the first of the month after it, and a time that the clocks jumped over the
+    instant of the jump; so a window whose counterpart never was has an empty one.
+    """
+    if back.ms:
+        return instants - back.ms
+    reach = (31 * back.months + back.days + 3) * DAY_MS
+    of = offsets(zone, int(instants.min()) - reach, int(instants.max()))
+    wanted = _earlier(of.local(instants), back)
+    # Where a piece of constant offset ends on the wall clock; a time that comes twice is taken the first time.
+    ends = of.starts[1:] + of.offsets[:-1]
+    piece = np.searchsorted(ends, wanted, side="right")
+    result: Ints = np.maximum(wanted - of.offsets[piece], of.starts[piece])
+    return result
+
+
+def _earlier(local: Ints, back: Shift) -> Ints:
+    """Times of the wall clock so far back."""
+    if not back.months:
+        return local - back.days * DAY_MS
+    dates = local // DAY_MS
+    months = months_of(dates)
+    first, after = _month_starts(months - back.months), _month_starts(months - back.months + 1)
+    earlier = first + dates - _month_starts(months)
+    result: Ints = np.where(earlier < after, earlier * DAY_MS + local % DAY_MS, after * DAY_MS)
+    return result
+
+
+def _month_starts(months: Ints) -> Ints:
+    """Days since 1970-01-01 of the first of each month."""
+    result: Ints = (_FIRST_MONTH + months).astype("datetime64[D]").astype(np.int64)
+    return result
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a comparison: the n-th earlier one stands against the n-th current one."""
+
+    now_starts: Ints
+    now_ends: Ints
+    then_starts: Ints
+    then_ends: Ints
+
+    def edges(self) -> Ints:
+        """Every instant that bounds an earlier window."""
+        return np.unique(np.concatenate((self.then_starts, self.then_ends)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is read for a comparison. ``through_ms`` is how far into the period both sides go; None while nothing is complete."""
+
+    basis: Basis
+    points: Windows
+    total: Windows
+    through_ms: int | None
+
+    @property
+    def start_ms(self) -> int:
+        """Start of the earlier period."""
+        return int(self.total.then_starts[0])
+
+    @property
+    def end_ms(self) -> int:
+        """End of the earlier period, as far as it is compared."""
+        return int(self.total.then_ends[0])
+
+    def edges(self) -> Ints:
+        """Bounds of every earlier window."""
+        return np.unique(np.concatenate((self.points.edges(), self.total.edges())))
+
+
+def plan(series: Series, zone: str, basis: Basis, preset: Preset | None) -> Plan:
+    """The windows that stand against those of a series."""
+    asked, back = series.asked, shift_for(series.asked, zone, basis, preset)
+    through = series.freshness.complete_through_ms
+    cut = min(asked.end_ms, through - through % WINDOW_MS) if through is not None else asked.start_ms
+    cut = max(cut, asked.start_ms)
+    starts, ends = series.points.starts, series.points.ends
+    bounds = np.concatenate((starts, ends, np.array([asked.start_ms, asked.end_ms, cut], np.int64)))
+    earlier = shifted(bounds, zone, back)
+    then_starts, then_ends, (start, _, then_cut) = earlier[: len(starts)], earlier[len(starts) : -3], earlier[-3:].tolist()
+    running = (starts < cut) & (ends > cut)
+    points = Windows(starts, np.minimum(ends, np.maximum(cut, starts)), then_starts, np.where(running, then_cut, then_ends))
+    total = Windows(*(np.array([ms], np.int64) for ms in (asked.start_ms, cut, start, then_cut)))
+    return Plan(basis, points, total, cut if cut > asked.start_ms else None)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Values beside earlier values, window by window."""
+
+    now: Merge
+    then: Merge
+    windows: Windows
+
+    def values(self, metric: Metric) -> list[Number]:
+        """The current values; None where the analysis has not come to the window."""
+        return _where(self.now.numbers(metric), self.windows.now_ends > self.windows.now_starts)
+
+    def previous(self, metric: Metric) -> list[Number]:
+        """The earlier values; None where there was no such window."""
+        return _where(self.then.numbers(metric), self.windows.then_ends > self.windows.then_starts)
+
+    @cached_property
+    def paired(self) -> NDArray[np.bool_]:
+        """Where both sides have a window."""
+        both: NDArray[np.bool_] = (self.windows.now_ends > self.windows.now_starts) & (self.windows.then_ends > self.windows.then_starts)
+        return both
+
+    def changes(self, metric: Metric) -> list[tuple[float | None, ChangeKind | None]]:
+        """(relative change, kind) of each window; (None, None) where a side has no window."""
+        rows = zip(self.now.numbers(metric), self.then.numbers(metric), self.paired.tolist(), strict=True)
+        return [change(value, previous) if paired else (None, None) for value, previous, paired in rows]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A series beside an earlier period."""
+
+    series: Series
+    plan: Plan
+    points: Compared
+    total: Compared
+
+    @classmethod
+    def of(cls, series: Series, plan: Plan, earlier: Rows) -> Comparison:
+        """The comparison with the reports of the earlier period."""
+        rows = {group: data.of(series.currency) for group, data in earlier.items()}
+
+        def compared(windows: Windows) -> Compared:
+            now = series.points.at(windows.now_starts, windows.now_ends)
+            return Compared(now, Merge(rows, windows.then_starts, windows.then_ends), windows)
+
+        return cls(series, plan, compared(plan.points), compared(plan.total))
+
+
+def _where(values: list[Number], there: NDArray[np.bool_]) -> list[Number]:
+    return [value if exists else None for value, exists in zip(values, there.tolist(), strict=True)]
+
+
+def change(value: Number, previous: Number) -> tuple[float | None, ChangeKind | None]:
+    """(change as a fraction of the earlier value, its kind). From nothing it is NEW and has no fraction, to nothing it is GONE."""
+    if value is None and previous is None:
+        return None, None
+    if not previous:
+        return None, ChangeKind.NEW if value and value > 0 else ChangeKind.DOWN if value else ChangeKind.FLAT
+    if not value:
+        return -1.0 if previous > 0 else 1.0, ChangeKind.GONE
+    kind = ChangeKind.UP if value > previous else ChangeKind.DOWN if value < previous else ChangeKind.FLAT
+    return (value - previous) / abs(previous), kind

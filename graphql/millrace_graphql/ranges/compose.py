@@ -1,0 +1,168 @@
+"""Composing a range from the coarsest stored grains: days of the merchant's calendar, hours of UTC, and 10-minute reports.
+
+A stored hour or day is taken where it is there, complete, and inside one window of the answer; everywhere else the finer
+grain is read. So an absent or late rollup costs speed and changes no number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace_contracts.windows import Grain as Stored
+from millrace_contracts.windows import buckets, from_ms
+from millrace_graphql.ranges.calendar import HOUR_MS, Grain, boundaries
+from millrace_graphql.ranges.chunk_cache import ChunkCache
+from millrace_graphql.ranges.columns import Group, Ints, Rows, in_order, joined
+from millrace_graphql.ranges.directory import Progress
+from millrace_graphql.ranges.plan import CHUNKED_DAYS, closed_at, days_of
+from millrace_graphql.ranges.report_store import Rollups
+from millrace_graphql.ranges.zones import DAY_MS
+
+MAX_LAG_MS = HOUR_MS
+"""Rollups that are further behind the reports than this are left out: fresher numbers are worth more than quicker ones."""
+ROLLED_FROM_MS = 2 * DAY_MS
+"""From this length on a range is composed of rollups; a shorter one is read from the cached 10-minute reports of its days."""
+_GAP_MS = {Stored.DAY: 400 * DAY_MS, Stored.HOUR: 7 * DAY_MS, Stored.TEN_MINUTES: DAY_MS}
+"""Parts with a smaller gap between them are read at once, and what lies in the gap is left out."""
+Groups = frozenset[Group]
+
+
+class Store(Protocol):
+    """Where reports are read from."""
+
+    async def read(self, merchant_id: str, bucket: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
+        """10-minute reports that start in [start, end) of one bucket."""
+
+    async def rollups(self, merchant_id: str, grain: Stored, bucket: str, start_ms: int, end_ms: int, groups: Groups) -> Rollups:
+        """Hours or days that start in [start, end) of one bucket."""
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Ascending, disjoint spans [starts[i], ends[i])."""
+
+    starts: Ints
+    ends: Ints
+
+    @classmethod
+    def of(cls, start_ms: int, end_ms: int) -> Spans:
+        """One span."""
+        return cls(np.array([start_ms], np.int64), np.array([end_ms], np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def where(self, kept: NDArray[np.bool_]) -> Spans:
+        """Those that a mask keeps."""
+        return Spans(self.starts[kept], self.ends[kept])
+
+    def hold(self, others: Spans) -> NDArray[np.bool_]:
+        """For each of others whether it lies inside one of these."""
+        place = np.searchsorted(self.starts, others.starts, side="right") - 1
+        return (place >= 0) & (others.ends <= self.ends[np.maximum(place, 0)]) if len(self) else np.zeros(len(others), bool)
+
+    def without(self, others: Spans) -> Spans:
+        """What is left of these when others, each inside one of them, are taken out."""
+        starts = np.sort(np.concatenate((self.starts, others.ends)))
+        ends = np.sort(np.concatenate((self.ends, others.starts)))
+        return Spans(starts, ends).where(ends > starts)
+
+    def near(self, gap_ms: int) -> Spans:
+        """These as fewer, longer spans: those with a gap of at most ``gap_ms`` between them as one."""
+        apart = np.flatnonzero(self.starts[1:] - self.ends[:-1] > gap_ms)
+        return Spans(self.starts[np.append(0, apart + 1)], self.ends[np.append(apart, len(self) - 1)])
+
+
+def whole(candidates: Spans, edges: Ints, through_ms: int) -> Spans:
+    """Candidates that are closed and inside one window of the answer."""
+    inside = Spans(edges[:-1], edges[1:]).hold(candidates)
+    return candidates.where(inside & (closed_at(candidates.ends) <= through_ms))
+
+
+def usable_through(progress: Progress) -> int | None:
+    """Up to when stored hours and days may stand for the reports; None where there are none or they are too far behind."""
+    reports, rollups = progress.complete_through_ms, progress.rollups_through_ms
+    if reports is None or rollups is None or reports - rollups > MAX_LAG_MS:
+        return None
+    return min(reports, rollups)
+
+
+class Composer:
+    """Reads ranges; 10-minute reports through the cache where there is one."""
+
+    def __init__(self, store: Store, cache: ChunkCache | None, rolled_from_ms: int = ROLLED_FROM_MS) -> None:
+        self._store = store
+        self._cache = cache
+        self._rolled_from_ms = rolled_from_ms
+
+    def rolls(self, edges: Ints, grain: Grain) -> bool:
+        """Whether rollups are worth a look for windows of a grain."""
+        return grain is not Grain.TEN_MINUTES and len(edges) > 1 and int(edges[-1] - edges[0]) >= self._rolled_from_ms
+
+    async def read(self, merchant_id: str, edges: Ints, groups: Groups, *, zone: str = "UTC", through_ms: int | None = None) -> Rows:
+        """The reports of [first edge, last edge), of mixed grains, none of which lies across an edge; all currencies, in time order.
+
+        ``zone`` is the merchant's, whose days are stored; ``through_ms`` that of ``usable_through``, None to read no rollup.
+        """
+        start_ms, end_ms = int(edges[0]), int(edges[-1])
+        free, parts = Spans.of(start_ms, end_ms), []
+        for stored, grain, of in ((Stored.DAY, Grain.DAY, zone), (Stored.HOUR, Grain.HOUR, "UTC")):
+            if through_ms is None or not len(free):
+                break
+            bounds = boundaries(grain, of, start_ms, end_ms)
+            candidates = whole(Spans(bounds[:-1], bounds[1:]), edges, through_ms)
+            candidates = candidates.where(free.hold(candidates))
+            if len(candidates):
+                rows, covered = await self._rollups(merchant_id, stored, candidates, groups)
+                parts.append(rows)
+                free = free.without(covered)
+        parts += await self._raw(merchant_id, free, groups) if len(free) else []
+        return {group: in_order(group, [part[group] for part in parts]) for group in groups}
+
+    async def _rollups(self, merchant_id: str, stored: Stored, wanted: Spans, groups: Groups) -> tuple[Rows, Spans]:
+        """The complete rows of the wanted windows, and these windows."""
+        runs = wanted.near(_GAP_MS[stored])
+        reads = [
+            self._store.rollups(merchant_id, stored, bucket, start, end, groups)
+            for start, end in zip(runs.starts.tolist(), runs.ends.tolist(), strict=True)
+            for bucket in buckets(stored, from_ms(start), from_ms(end))
+        ]
+        found = await asyncio.gather(*reads)
+        rows = {group: joined(group, [part.rows[group] for part in found]) for group in groups}
+        starts = rows[Group.COUNTERS].starts
+        place = np.minimum(np.searchsorted(wanted.starts, starts), len(wanted) - 1)
+        known = wanted.starts[place] == starts
+        late = known & (np.concatenate([part.through_ms for part in found]) < closed_at(wanted.ends)[place])
+        # A window of which one currency's row is not complete is not taken for any.
+        kept = known & ~np.isin(starts, starts[late])
+        covered = wanted.where(np.isin(wanted.starts, starts[kept]))
+        return {group: data.where(kept) for group, data in rows.items()}, covered
+
+    async def _raw(self, merchant_id: str, wanted: Spans, groups: Groups) -> list[Rows]:
+        """The 10-minute reports of the wanted spans."""
+        runs = wanted.near(_GAP_MS[Stored.TEN_MINUTES])
+        chunked = self._cache is not None and int((runs.ends - runs.starts).sum()) <= CHUNKED_DAYS * DAY_MS
+        read = self._cached if chunked else self._load
+        pairs = zip(runs.starts.tolist(), runs.ends.tolist(), strict=True)
+        found = await asyncio.gather(*(read(merchant_id, start, end, groups) for start, end in pairs))
+        rows = {group: joined(group, [part[group] for part in found]) for group in groups}
+        spans = list(zip(wanted.starts.tolist(), wanted.ends.tolist(), strict=True))
+        return [{group: joined(group, [data.between(*span) for span in spans]) for group, data in rows.items()}]
+
+    async def _cached(self, merchant_id: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
+        assert self._cache is not None
+
+        async def load(start_ms: int, end_ms: int, wanted: Groups) -> Rows:
+            return await self._load(merchant_id, start_ms, end_ms, wanted)
+
+        return await self._cache.read(merchant_id, days_of(start_ms, end_ms), groups, load)
+
+    async def _load(self, merchant_id: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
+        months = buckets(Stored.TEN_MINUTES, from_ms(start_ms), from_ms(end_ms))
+        found = await asyncio.gather(*(self._store.read(merchant_id, month, start_ms, end_ms, groups) for month in months))
+        return {group: joined(group, [part[group] for part in found]) for group in groups}

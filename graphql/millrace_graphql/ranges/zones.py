@@ -1,0 +1,100 @@
+"""Time zones as step functions: the instants at which their offset from UTC changes. Pure but for the zone files themselves."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+
+from millrace_contracts.windows import from_ms, to_ms
+from millrace_graphql.errors import InvalidArgumentError
+from millrace_graphql.ranges.columns import Ints
+
+DAY_MS = 86_400_000
+_NO_PLACES = frozenset({"localtime", "Factory"})
+"""Files of the zone folder that mean something else on each machine."""
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """The offset of a zone over some time: ``offsets[i]`` ms from ``starts[i]`` on, until ``starts[i + 1]``."""
+
+    starts: Ints
+    offsets: Ints
+
+    def at(self, instants: Ints) -> Ints:
+        """The offset at each instant, ms."""
+        result: Ints = self.offsets[np.maximum(np.searchsorted(self.starts, instants, side="right") - 1, 0)]
+        return result
+
+    def local(self, instants: Ints) -> Ints:
+        """The wall clock at each instant, as ms since 1970-01-01T00:00 of that wall clock."""
+        return instants + self.at(instants)
+
+
+@lru_cache(maxsize=1)
+def zone_names() -> frozenset[str]:
+    """Every IANA zone that is known here."""
+    return frozenset(available_timezones()) - _NO_PLACES
+
+
+def check_zone(name: str) -> str:
+    """The name of a zone.
+
+    Raises:
+        InvalidArgumentError: there is no such zone; names near ones.
+    """
+    if name in zone_names():
+        return name
+    folded = {known.lower(): known for known in zone_names()}
+    near = difflib.get_close_matches(name[:60].lower(), folded, n=3, cutoff=0.7)
+    fix = f"take {' or '.join(folded[match] for match in near)}" if near else "take an IANA name such as Asia/Seoul or UTC"
+    raise InvalidArgumentError("timeZone", name, "is not a time zone", fix)
+
+
+def offsets(zone: str, start_ms: int, end_ms: int) -> Offsets:
+    """The offsets of a zone over [start, end]."""
+    if zone == "UTC":
+        return Offsets(np.array([start_ms], np.int64), np.zeros(1, np.int64))
+    steps = [step for year in range(from_ms(start_ms).year, from_ms(end_ms).year + 1) for step in _year(zone, year)]
+    starts = np.array([instant for instant, _ in steps], np.int64)
+    values = np.array([offset for _, offset in steps], np.int64)
+    changes = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    return Offsets(starts[changes], values[changes])
+
+
+@lru_cache(maxsize=4_096)
+def _year(zone: str, year: int) -> tuple[tuple[int, int], ...]:
+    """(instant, offset from then on) at the start of a UTC year and at each change in it.
+
+    The zone is asked once a day, and each change narrowed down to its millisecond: no zone changes twice within a day.
+    """
+    place = ZoneInfo(zone)
+    start, end = _year_ms(year), _year_ms(year + 1)
+    known = _offset(place, start)
+    steps = [(start, known)]
+    for low in range(start, end, DAY_MS):
+        high = min(low + DAY_MS, end - 1)
+        if _offset(place, high) == known:
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if _offset(place, middle) == known else (low, middle)
+        known = _offset(place, high)
+        steps.append((high, known))
+    return tuple(steps)
+
+
+def _year_ms(year: int) -> int:
+    return to_ms(from_ms(0).replace(year=year))
+
+
+def _offset(place: ZoneInfo, ms: int) -> int:
+    shift = from_ms(ms).astimezone(place).utcoffset()
+    assert shift is not None
+    return shift // _MILLISECOND
