@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import click
+import orjson
 
 from millrace_cdc.connect import apply as applying
-from millrace_cdc.connect.plan import Change, foreign, plan
-from millrace_cdc.connect.screen import AS_JSON, session, show_json, status_table
-from millrace_cdc.connect.session import Session
-from millrace_cdc.connect.status import Report, report
+from millrace_cdc.connect import control_cli, operations, serving_cli
+from millrace_cdc.connect.offsets_cli import offsets
+from millrace_cdc.connect.plan import Change
+from millrace_cdc.connect.screen import AS_JSON, json_text, session, show_json, status_table
 from millrace_contracts import exit_codes
+from millrace_runtime.stopping import StopSignal
 
 
 @click.group()
@@ -22,6 +25,8 @@ def connect() -> None:
     millrace connect plan               what differs between connect-config/ and the cluster
     millrace connect apply              make it so; safe to repeat, deletes only with --prune
     millrace connect status             connectors, tasks and why one failed
+    millrace connect restart --failed   restart what failed; watch does so by itself
+    millrace connect offsets --help     where a connector goes on, and how to change it
 
     A connector goes by its file's name (merchants) or by its whole name on the cluster.
 
@@ -29,6 +34,10 @@ def connect() -> None:
     Exit codes: 0 as asked, 1 something differs or failed, 2 a wrong option, setting or declaration, 3 no worker answers,
     6 Connect failed inside.
     """
+
+
+for command in (*control_cli.COMMANDS, offsets, *serving_cli.COMMANDS):
+    connect.add_command(command)
 
 
 @connect.command("plan")
@@ -45,7 +54,7 @@ def plan_command(environ: Mapping[str, str], as_json: bool, validate: bool) -> i
       millrace connect plan --json | jq '.changes[].name'
     """
     with session(environ) as open_session:
-        changes, notes = _compare(open_session)
+        changes, notes = operations.compare(open_session)
         if validate:
             notes += applying.validate(open_session.client, changes)
     _tell(changes, notes, as_json, "plan")
@@ -75,12 +84,12 @@ def apply_command(environ: Mapping[str, str], as_json: bool, prune: bool, wait: 
             click.echo(change.line())
 
     with session(environ) as open_session:
-        changes, _ = _compare(open_session)
+        changes, _ = operations.compare(open_session)
         strange = applying.validate(open_session.client, changes)
         applying.execute(open_session.client, changes, prune=prune, progress=progress)
         if wait:
             applying.settle(open_session.client, applying.targets(done), seconds=wait)
-        left, notes = _compare(open_session)
+        left, notes = operations.compare(open_session)
     if as_json:
         show_json({"applied": [change.row() for change in done], "left": [change.row() for change in left], "notes": strange + notes})
     else:
@@ -91,35 +100,35 @@ def apply_command(environ: Mapping[str, str], as_json: bool, prune: bool, wait: 
 @connect.command("status")
 @click.argument("names", nargs=-1, metavar="[CONNECTOR]...")
 @AS_JSON
+@click.option("--watch", "interval", type=click.FloatRange(0.2), metavar="SECONDS", help="Look again so often until Ctrl-C; print changes.")
 @click.pass_obj
-def status_command(environ: Mapping[str, str], names: tuple[str, ...], as_json: bool) -> int:
+def status_command(environ: Mapping[str, str], names: tuple[str, ...], as_json: bool, interval: float | None) -> int:
     """Show connectors and tasks, and why one failed; exit code 1 when one is not as declared.
 
     \b
     Examples:
       millrace connect status
       millrace connect status merchants --json
+      millrace connect status --watch 2
     """
+    stop, shown = StopSignal(), ""
+    if interval:
+        stop.install()
     with session(environ) as open_session:
-        found = current(open_session, names)
-    if as_json:
-        show_json(found.as_json())
-    else:
-        click.echo(status_table(found))
-    return exit_codes.OK if found.good else exit_codes.DIFFERENT
-
-
-def current(open_session: Session, names: tuple[str, ...]) -> Report:
-    """The state now of the named connectors, or of all."""
-    cluster = open_session.client.connectors()
-    return report(cluster, open_session.declared, [open_session.full(name) for name in names], open_session.redactor)
-
-
-def _compare(open_session: Session) -> tuple[list[Change], list[str]]:
-    cluster = open_session.client.connectors()
-    others = foreign(cluster, open_session.prefix)
-    notes = [f"{name} is on the cluster, is not ours and is left alone" for name in others]
-    return plan(open_session.declared, cluster, open_session.prefix, open_session.redactor), notes
+        while True:
+            found = operations.current(open_session, names)
+            text = (
+                orjson.dumps(found.as_json()).decode()
+                if as_json and interval
+                else json_text(found.as_json())
+                if as_json
+                else status_table(found)
+            )
+            if text != shown:
+                click.echo(text if as_json or not interval else f"{datetime.now(UTC):%H:%M:%S UTC}\n{text}")
+                shown = text
+            if not interval or stop.wait(interval):
+                return exit_codes.OK if found.good else exit_codes.DIFFERENT
 
 
 def _tell(changes: list[Change], notes: list[str], as_json: bool, title: str) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -44,7 +45,7 @@ _REPEATABLE = frozenset(["GET", "PUT", "DELETE"])
 
 
 class ConnectClient:
-    """One Connect cluster; any of its workers answers for all. Not for several threads at once."""
+    """One Connect cluster; any of its workers answers for all. Safe to share between threads."""
 
     def __init__(
         self,
@@ -273,11 +274,18 @@ def _json(answer: httpx.Response, path: str) -> Any:
 
 def _typed(kind: type[T], answer: Any, path: str) -> T:
     try:
-        return TypeAdapter(kind).validate_python(answer)
+        validated: T = _adapter(cast("Any", kind)).validate_python(answer)
+        return validated
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the answer"
         raise errors.WorkerError(f"{path}: {where}: {first['msg']}; is this address Kafka Connect's?") from None
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Made once a type: making one takes longer than most requests."""
+    return TypeAdapter(kind)
 
 
 def _said(answer: httpx.Response) -> str:

@@ -12,6 +12,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from millrace_cdc.connect.client import PATIENCE
 from millrace_cdc.connect.errors import ConnectError
 from millrace_cdc.connect.session import Session, opened
 from millrace_cdc.connect.status import Report
@@ -21,19 +22,24 @@ WIDTH = 160
 
 
 @contextmanager
-def session(environ: Mapping[str, str]) -> Iterator[Session]:
+def session(environ: Mapping[str, str], *, patience: float = PATIENCE) -> Iterator[Session]:
     """A session whose errors end the command in one line."""
     try:
-        with opened(environ) as open_session:
+        with opened(environ, patience=patience) as open_session:
             yield open_session
     except ConnectError as error:
         click.echo(f"Error: {error.message}", err=True)
         raise click.exceptions.Exit(error.exit_code) from None
 
 
+def json_text(document: object) -> str:
+    """A JSON document for a person's eyes."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+
+
 def show_json(document: object) -> None:
     """One JSON document on standard output."""
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    click.echo(json_text(document))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from millrace_cdc.connect import declarations
 from millrace_cdc.connect.client import PATIENCE, ConnectClient
 from millrace_cdc.connect.declarations import Declared
+from millrace_cdc.connect.models import Connector
 from millrace_cdc.connect.plan import Change, plan
 from millrace_cdc.connect.redaction import Redactor
 from millrace_cdc.connect.settings import AdminSettings
@@ -35,9 +36,9 @@ class Session:
             return declarations.full_name(self.names, name)
         return name
 
-    def plan(self) -> list[Change]:
-        """What differs now."""
-        return plan(self.declared, self.client.connectors(), self.prefix, self.redactor)
+    def plan(self, cluster: Mapping[str, Connector]) -> list[Change]:
+        """What differs."""
+        return plan(self.declared, cluster, self.prefix, self.redactor)
 
 
 @contextmanager

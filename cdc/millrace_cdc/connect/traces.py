@@ -6,6 +6,7 @@ import re
 
 _CAUSE = re.compile(r"^Caused by: (.+)$", re.MULTILINE)
 _CLASS = re.compile(r"^(?:[a-z_][\w$]*\.)+(?P<name>[A-Z][\w$]*)(?P<rest>:.*)?$", re.DOTALL)
+_NOISE = re.compile(r" The full response is .*", re.DOTALL)
 _LONGEST = 300
 
 
@@ -23,5 +24,6 @@ def in_short(trace: str | None) -> str:
 
 
 def _bare(line: str) -> str:
+    line = _NOISE.sub("", line)
     found = _CLASS.match(line.strip())
     return f"{found['name']}{found['rest'] or ''}" if found else line.strip()

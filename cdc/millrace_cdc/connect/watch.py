@@ -1,0 +1,111 @@
+"""``millrace connect watch``: look at the cluster again and again, name what failed, restart it with backoff."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from millrace_cdc.connect.errors import ConnectError
+from millrace_cdc.connect.operations import current
+from millrace_cdc.connect.session import Session
+from millrace_cdc.connect.status import Report, Row
+from millrace_cdc.connect.watchdog import Decision, Part, Watchdog
+from millrace_runtime.stopping import StopSignal
+
+log = structlog.get_logger()
+
+STATES = ("RUNNING", "FAILED", "PAUSED", "STOPPED", "UNASSIGNED", "RESTARTING", "MISSING", "UNKNOWN")
+
+
+class Metrics:
+    """What Prometheus sees of the watch."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("connector", "task")
+        self.state = Gauge(
+            "millrace_connect_state", "1 for the state that a connector or task is in.", (*labels, "state"), registry=self.registry
+        )
+        self.failures = Counter("millrace_connect_failures", "Failures seen.", labels, registry=self.registry)
+        self.restarts = Counter("millrace_connect_restarts", "Restarts asked for.", labels, registry=self.registry)
+        self.reachable = Gauge("millrace_connect_reachable", "1 while a worker answers.", registry=self.registry)
+
+    def show(self, rows: Iterable[Row]) -> None:
+        """Set the states; what is gone leaves."""
+        self.state.clear()
+        for row in rows:
+            for state in STATES:
+                self.state.labels(row.connector, _task(row.task), state).set(row.state == state)
+
+
+class Watch:
+    """One watch over the connectors of ours, or over all of the cluster."""
+
+    def __init__(self, session: Session, *, every: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self.metrics = Metrics()
+        self._session, self._every, self._clock = session, every, clock
+        self._watchdog = Watchdog()
+        self._last: Report | None = None
+        self._unreachable = ""
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Ready while a worker answers; the failures are told either way."""
+        troubles = self._last.troubles if self._last else []
+        return not self._unreachable and self._last is not None, {"connect": self._unreachable or "answers", "troubles": troubles}
+
+    def run(self, stop: StopSignal, interval: float) -> None:
+        """Look every ``interval`` seconds until the stop; a cluster that is away is waited for."""
+        while not stop.is_set:
+            self.look()
+            stop.wait(interval)
+
+    def look(self) -> Decision | None:
+        """One look; None where no worker answered."""
+        try:
+            report = current(self._session)
+            if not self._every:
+                mine = [row for row in report.rows if row.connector.startswith(self._session.prefix)]
+                report = Report(mine, [trouble for trouble in report.troubles if trouble.startswith(self._session.prefix)])
+            decision = self._watchdog.look(report.rows, self._clock())
+            self._tell(decision)
+            for part in decision.restart:
+                self._restart(part)
+        except ConnectError as error:
+            if not self._unreachable:
+                log.warning("connect does not answer", reason=error.message)
+            self._unreachable = error.message
+            self.metrics.reachable.set(0)
+            return None
+        if self._unreachable:
+            log.info("connect answers again")
+        self._last, self._unreachable = report, ""
+        self.metrics.reachable.set(1)
+        self.metrics.show(report.rows)
+        return decision
+
+    def _tell(self, decision: Decision) -> None:
+        for failure in decision.failed:
+            connector, task = failure.part
+            self.metrics.failures.labels(connector, _task(task)).inc()
+            log.error(
+                "failed", connector=connector, task=task, trouble=failure.trouble, failures=failure.failures, restart_in=failure.restart_in
+            )
+        for connector, task in decision.recovered:
+            log.info("runs again", connector=connector, task=task)
+
+    def _restart(self, part: Part) -> None:
+        connector, task = part
+        log.info("restarting", connector=connector, task=task)
+        self.metrics.restarts.labels(connector, _task(task)).inc()
+        if task is None:
+            self._session.client.restart(connector, tasks=True, only_failed=True)
+        else:
+            self._session.client.restart_task(connector, task)
+
+
+def _task(task: int | None) -> str:
+    return "" if task is None else str(task)
