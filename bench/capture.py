@@ -1,0 +1,417 @@
+"""How fast the capture tier is on this machine, beside the limit of the change stream itself and beside Debezium.
+
+    python bench/capture.py [--json PATH] [--changes 300000] [--only inserts,mixed,latency] [--without debezium]
+
+Drains of the same documents (about 816 B) from a resume token taken before them, one contestant at a time, servers on the same machine:
+
+- raw: the raw batches of the change stream with the relay's own pipeline, nothing decoded (the limit);
+- relay with 1 and with 2 streams: real processes, exactly once, all that runs in production (dead letters, markers, audit, metrics);
+- Debezium on a real Kafka Connect, exactly once, with the best settings that were found for it, fields projected away on the server.
+
+events/s: between the first and the last event that a read_committed consumer could see, from the topic's last stable offsets.
+CPU: seconds of the capturing processes per 100,000 events in that time. Memory: their highest resident size.
+The topic is read afterwards: every event must be there once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from bson import encode
+from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from pymongo import MongoClient, UpdateOne, WriteConcern
+
+from millrace_cdc.mongo import RawReader
+from millrace_cdc.progress import Position, position_key
+from millrace_cdc.projection import CAPTURED, fingerprint, stages
+from millrace_cdc.stream import change_stream
+from millrace_contracts import topics
+from millrace_contracts.settings import NamesSettings
+from millrace_stack.home import Home
+from millrace_stack.settings import StackSettings
+from millrace_stack.supervisor import Stack
+
+PARTITIONS = 4
+FILLER = "x" * 330
+SIZES = {"MILLRACE_STACK_MONGO_CACHE_MB": "1024", "MILLRACE_STACK_MONGO_OPLOG_MB": "4096", "MILLRACE_STACK_CONNECT_HEAP_MB": "768"}
+Settings = dict[str, str]
+
+
+def document(number: int) -> dict[str, Any]:
+    """A payment of about 816 B."""
+    amount = 100 + number * 7919 % 20_000
+    at = datetime.fromtimestamp(1_772_600_000 + number // 100, UTC)
+    return {
+        "_id": f"{number * 2654435761 % 2**32:08x}-{number:08x}-bench",
+        "merchantId": f"merchant-{number * 7 % 500}",
+        "user": {
+            "id": f"user-{number % 20_000:08d}",
+            "key": f"{number % 20_000:022d}",
+            "birthYear": 1950 + number % 50,
+            "gender": ("female", "male")[number % 2],
+            "country": "US",
+            "grade": "loyalty",
+            "device": {"type": "mobile", "os": "android"},
+        },
+        "amount": amount,
+        "currency": "USD",
+        "method": ("card", "cash", "wallet")[number % 3],
+        "points": {"used": 0, "earned": amount // 100},
+        "status": "succeeded",
+        "paidAt": at,
+        "refunds": [],
+        "createdAt": at,
+        "updatedAt": at,
+        "schemaVersion": 1,
+        "note": FILLER,
+    }
+
+
+class Bench:
+    """The servers, and what all contestants share."""
+
+    def __init__(self, settings: Settings, processes: Callable[[str], psutil.Process]) -> None:
+        self.settings = settings
+        self.server = processes
+        self.bootstrap = settings["MILLRACE_KAFKA_BOOTSTRAP"]
+        self.client: MongoClient[dict[str, Any]] = MongoClient(settings["MILLRACE_MONGO_ADMIN_URI"])
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+
+    def write(self, database: str, inserts: int, updates: int) -> str:
+        """Write the changes; returns the token before them."""
+        payments = self.client[database].create_collection("payments", changeStreamPreAndPostImages={"enabled": updates > 0})
+        with payments.watch() as stream:
+            stream.try_next()
+            token = str((stream.resume_token or {})["_data"])
+        for start in range(0, inserts, 2000):
+            payments.insert_many([document(number) for number in range(start, min(inserts, start + 2000))], ordered=False)
+            if updates:
+                done, due = updates * start // inserts, updates * min(inserts, start + 2000) // inserts
+                change = {"$push": {"refunds": {"id": "r1", "amount": 7, "refundedAt": datetime.now(UTC)}}, "$set": {"status": "succeeded"}}
+                payments.bulk_write([UpdateOne({"_id": document(number)["_id"]}, change) for number in range(done, due)], ordered=False)
+        return token
+
+    def make_topics(self, *names: str, partitions: int = PARTITIONS) -> None:
+        """Create topics."""
+        for future in self.admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+            future.result()
+
+    def stable(self, topic: str) -> list[int]:
+        """Last stable offset of each partition: up to where a read_committed consumer sees."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(topic, partition): latest for partition in range(PARTITIONS)}
+        futures = self.admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+        return [int(future.result().offset) for future in futures.values()]
+
+    def count(self, topic: str) -> tuple[int, int, list[int]]:
+        """Events, distinct (key, token or content), and the end of the last event in each partition."""
+        config = {"bootstrap.servers": self.bootstrap, "group.id": "bench", "isolation.level": "read_committed"}
+        consumer = Consumer({**config, "enable.partition.eof": True, "enable.auto.commit": False})
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+        seen: set[Any] = set()
+        ended: set[int] = set()
+        events, last = 0, [0] * PARTITIONS
+        while len(ended) < PARTITIONS:
+            for message in consumer.consume(10_000, 1.0):
+                partition = message.partition() or 0
+                if message.error():
+                    ended.add(partition)
+                elif message.key():
+                    events += 1
+                    source = json.loads(message.value() or b"{}").get("source", {})
+                    seen.add((message.key(), source.get("token") or source.get("wallTime") or source.get("ord"), source.get("ts_ms")))
+                    last[partition] = (message.offset() or 0) + 1
+        consumer.close()
+        return events, len(seen), last
+
+
+@dataclass
+class Watch:
+    """Samples the topic's stable offsets and the processes while a contestant runs."""
+
+    bench: Bench
+    topic: str
+    processes: list[psutil.Process]
+    samples: list[tuple[float, list[int], float]] = field(default_factory=list)
+    peak: int = 0
+
+    def until(self, count: int, within: float = 300) -> None:
+        """Sample until so many messages are visible and nothing new came for a second."""
+        deadline, quiet = time.monotonic() + within, time.monotonic()
+        while time.monotonic() < deadline:
+            offsets = self.bench.stable(self.topic)
+            cpu, rss = self._usage()
+            self.peak = max(self.peak, rss)
+            if not self.samples or offsets != self.samples[-1][1]:
+                quiet = time.monotonic()
+            self.samples.append((time.monotonic(), offsets, cpu))
+            if sum(offsets) >= count and time.monotonic() - quiet > 1:
+                return
+            time.sleep(0.01)
+        raise SystemExit(f"{self.topic}: {sum(self.samples[-1][1])} of {count} after {within} s")
+
+    def _usage(self) -> tuple[float, int]:
+        cpu, rss = 0.0, 0
+        for process in self.processes:
+            family = [process, *process.children(recursive=True)]
+            for member in family:
+                try:
+                    times = member.cpu_times()
+                    cpu += times.user + times.system
+                    rss += member.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+        return cpu, rss
+
+    def result(self, count: int) -> dict[str, Any]:
+        """Rate, CPU and memory; checks that every event is there once."""
+        events, distinct, ends = self.bench.count(self.topic)
+        if (events, distinct) != (count, count):
+            raise SystemExit(f"{self.topic}: {events} events, {distinct} distinct, {count} expected")
+        first = next(sample for sample in self.samples if sum(sample[1]) > 0)
+        last = next(sample for sample in self.samples if all(map(int.__ge__, sample[1], ends)))
+        moved = count - sum(first[1])
+        return {
+            "eventsPerSecond": round(moved / (last[0] - first[0])),
+            "cpuSecondsPer100K": round((last[2] - first[2]) / moved * 100_000, 2),
+            "peakMiB": round(self.peak / 2**20),
+        }
+
+
+def raw(bench: Bench, database: str, token: str, count: int) -> dict[str, Any]:
+    """The limit: batches of the change stream with the relay's pipeline, nothing decoded."""
+    reader = RawReader(bench.client, database, "payments")
+    position = Position(0, 1, "", 0, token)
+    reader.open({"aggregate": "payments", "pipeline": change_stream(position, stages(CAPTURED["payments"])), "cursor": {"batchSize": 0}})
+    before, began, total = resource.getrusage(resource.RUSAGE_SELF), time.monotonic(), 0
+    while total < count:
+        # An event's operationType stands once in its raw form.
+        total += reader.more(4000, 100).count(b"\x02operationType\x00")
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
+    reader.close()
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"eventsPerSecond": round(total / seconds), "cpuSecondsPer100K": round(cpu / total * 100_000, 2)}
+
+
+@contextmanager
+def relay(bench: Bench, database: str, token: str, streams: int, run: str) -> Iterator[tuple[str, list[psutil.Process]]]:
+    """A relay that starts at a token, with topics of its own."""
+    prefix = f"bench-{run}"
+    names = NamesSettings(database=database, topic_prefix=prefix)
+    topic = topics.change_topic(names, "payments")
+    bench.make_topics(topic)
+    bench.make_topics(topics.progress_topic(names), topics.dead_letter_topic(names), topics.audit_topic(names), partitions=1)
+    print_of = fingerprint(database, "payments", CAPTURED["payments"])
+    producer = Producer({"bootstrap.servers": bench.bootstrap})
+    for stream in range(streams):
+        position = Position(stream, streams, print_of, PARTITIONS, token)
+        producer.produce(topics.progress_topic(names), position.encode(0), position_key(f"{database}.payments", stream))
+    producer.flush()
+    environ = {**os.environ, **bench.settings, "MILLRACE_MONGO_RELAY_URI": bench.settings["MILLRACE_MONGO_ADMIN_URI"]}
+    environ |= {"MILLRACE_NAMES_DATABASE": database, "MILLRACE_NAMES_TOPIC_PREFIX": prefix}
+    command = [sys.executable, "-m", "millrace", "relay", "run", *(["--streams", str(streams)] if streams > 1 else []), "--ops-port", "0"]
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
+    try:
+        yield topic, [psutil.Process(process.pid)]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+@contextmanager
+def debezium(bench: Bench, database: str, token: str, *, images: bool, quick: bool, run: str) -> Iterator[tuple[str, list[psutil.Process]]]:
+    """A connector that starts at a token; ``quick`` trades throughput for delay."""
+    prefix = f"bench-{run}"
+    topic = f"{prefix}.{database}.payments"
+    bench.make_topics(topic)
+    kept = {"_id": 1, "operationType": 1, "clusterTime": 1, "ns": 1, "documentKey": 1, "txnNumber": 1, "lsid": 1, "wallTime": 1}
+    shown = ("fullDocument", "fullDocumentBeforeChange") if images else ("fullDocument",)
+    project = {**kept, **{f"{image}.{name}": 1 for image in shown for name in CAPTURED["payments"]}}
+    config = {
+        "connector.class": "io.debezium.connector.mongodb.MongoDbConnector",
+        "mongodb.connection.string": bench.settings["MILLRACE_MONGO_ADMIN_URI"],
+        "topic.prefix": prefix,
+        "capture.scope": "database",
+        "capture.target": database,
+        "collection.include.list": f"{database}.payments",
+        "capture.mode": "change_streams_update_full_with_pre_image" if images else "change_streams",
+        "cursor.pipeline": json.dumps([{"$project": project}]),
+        "snapshot.mode": "no_data",
+        "poll.interval.ms": "10" if quick else "50",
+        "max.batch.size": "16384",
+        "max.queue.size": "65536",
+        "exactly.once.support": "required",
+        "transaction.boundary": "poll" if quick else "interval",
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "value.converter.schemas.enable": "false",
+        "producer.override.linger.ms": "0" if quick else "50",
+        "producer.override.batch.size": "1048576",
+        "producer.override.compression.type": "lz4",
+        "producer.override.buffer.memory": "134217728",
+        "producer.override.max.request.size": "4194304",
+    }
+    config |= {} if quick else {"transaction.boundary.interval.ms": "500"}
+    config |= {"capture.mode.full.update.type": "post_image"} if images else {}
+    url = bench.settings["MILLRACE_CONNECT_URL"]
+    with httpx.Client(base_url=url, timeout=90) as connect:
+        _retried(lambda: connect.post("/connectors", json={"name": run, "config": config, "initial_state": "STOPPED"}))
+        offsets = [{"partition": {"server_id": prefix}, "offset": {"resume_token": token}}]
+        _retried(lambda: connect.patch(f"/connectors/{run}/offsets", json={"offsets": offsets}))
+        _retried(lambda: connect.put(f"/connectors/{run}/resume"))
+        try:
+            yield topic, [bench.server("connect")]
+        finally:
+            _retried(lambda: connect.delete(f"/connectors/{run}"))
+
+
+def _retried(call: Callable[[], httpx.Response]) -> None:
+    for _ in range(60):
+        answer = call()
+        if answer.status_code < 400:
+            return
+        time.sleep(1)
+    raise SystemExit(f"Connect: {answer.status_code} {answer.text}")
+
+
+def drains(bench: Bench, kind: str, count: int, without: set[str]) -> dict[str, Any]:
+    """All contestants on one kind of changes."""
+    updates = count * 3 // 10 if kind == "mixed" else 0
+    database = f"bench_{kind}"
+    token = bench.write(database, count - updates, updates)
+    size = statistics.mean(len(encode(document(number))) for number in range(100))
+    results: dict[str, Any] = {"documentBytes": round(size), "raw": raw(bench, database, token, count)}
+    results["raw again"] = raw(bench, database, token, count)
+    for streams in (1, 2):
+        if f"relay{streams}" not in without:
+            with relay(bench, database, token, streams, f"{kind}-relay-{streams}") as (topic, processes):
+                results[f"relay, {streams} stream{'s' * (streams > 1)}"] = _watched(bench, topic, processes, count)
+    if "debezium" not in without:
+        with debezium(bench, database, token, images=updates > 0, quick=False, run=f"{kind}-debezium") as (topic, processes):
+            results["Debezium"] = _watched(bench, topic, processes, count)
+    bench.client.drop_database(database)
+    return results
+
+
+def _watched(bench: Bench, topic: str, processes: list[psutil.Process], count: int) -> dict[str, Any]:
+    watch = Watch(bench, topic, processes)
+    watch.until(count)
+    return watch.result(count)
+
+
+def latency(bench: Bench, seconds: float, without: set[str]) -> dict[str, Any]:
+    """Delay from MongoDB's majority acknowledgement to a read_committed consumer at 2,000 events/s."""
+    results: dict[str, Any] = {}
+    for name in {"relay", "debezium"} - without:
+        database = f"bench_latency_{name}"
+        token = bench.write(database, 0, 0)
+        opened = (
+            relay(bench, database, token, 1, "latency-relay")
+            if name == "relay"
+            else debezium(bench, database, token, images=False, quick=True, run="latency-debezium")
+        )
+        with opened as (topic, _):
+            results[name] = _delays(bench, database, topic, seconds)
+        bench.client.drop_database(database)
+    return results
+
+
+def _delays(bench: Bench, database: str, topic: str, seconds: float) -> dict[str, Any]:
+    config = {"bootstrap.servers": bench.bootstrap, "group.id": "bench", "isolation.level": "read_committed", "fetch.wait.max.ms": 5}
+    consumer = Consumer({**config, "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    acknowledged: dict[bytes, float] = {}
+    payments = bench.client[database].get_collection("payments", write_concern=WriteConcern("majority"))
+    warm, total = 3.0, int(2000 * seconds)
+
+    def write() -> None:
+        began = time.monotonic()
+        for start in range(0, total, 20):
+            batch = [document(number) for number in range(start, start + 20)]
+            payments.insert_many(batch, ordered=False)
+            now = time.monotonic()
+            acknowledged.update({row["_id"].encode(): now for row in batch})
+            time.sleep(max(0.0, began + (start + 20) / 2000 - time.monotonic()))
+
+    payments.insert_one(document(2**31))
+    while not any(message.key() for message in consumer.consume(100, 0.5)):
+        pass
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen: dict[bytes, float] = {}
+    while len(seen) < total:
+        for message in consumer.consume(200, 0.002):
+            key = (message.key() or b"").strip(b'"')
+            if key and not message.error():
+                seen[key] = time.monotonic()
+    writer.join()
+    consumer.close()
+    start = min(acknowledged.values()) + warm
+    delays = sorted(max(0.0, seen[key] - at) * 1000 for key, at in acknowledged.items() if at > start)
+    rate = total / (max(acknowledged.values()) - min(acknowledged.values()))
+    return {
+        "eventsPerSecond": round(rate),
+        "p50Ms": round(statistics.median(delays), 1),
+        "p99Ms": round(delays[int(len(delays) * 0.99)], 1),
+        "maxMs": round(delays[-1], 1),
+    }
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--changes", type=int, default=300_000)
+    parser.add_argument("--latency-seconds", type=float, default=20)
+    parser.add_argument("--only", default="inserts,mixed,latency", help="which parts")
+    parser.add_argument("--without", default="", help="contestants to leave out: relay1, relay2, debezium, relay (latency)")
+    options = parser.parse_args()
+    only, without = set(options.only.split(",")), set(options.without.split(","))
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        stack = Stack(Home(Path(folder)), StackSettings.load({**SIZES, **os.environ}), lambda line: print(line, file=sys.stderr))
+        try:
+            settings = stack.up(["mongo", "kafka"] if "debezium" in without else ["mongo", "kafka", "connect"])
+            bench = Bench(settings, lambda name: psutil.Process(_pid(stack, name)))
+            figures: dict[str, Any] = {"machine": f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"}
+            for kind in ("inserts", "mixed"):
+                if kind in only:
+                    figures[kind] = drains(bench, kind, options.changes, without)
+                    print(json.dumps({kind: figures[kind]}, indent=1))
+            if "latency" in only:
+                figures["latency"] = latency(bench, options.latency_seconds, without)
+                print(json.dumps({"latency": figures["latency"]}, indent=1))
+        finally:
+            stack.down()
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _pid(stack: Stack, name: str) -> int:
+    owned = stack.processes.find(name)
+    if owned is None:
+        raise SystemExit(f"{name} does not run")
+    return owned.pid
+
+
+if __name__ == "__main__":
+    main()
