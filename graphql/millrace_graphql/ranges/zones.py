@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 
-from millrace_contracts.windows import from_ms, to_ms
+from millrace_contracts.windows import from_ms
 from millrace_graphql.errors import InvalidArgumentError
 from millrace_graphql.ranges.columns import Ints
 
-DAY_MS = 86_400_000
+DAY_SECONDS = 86_400
+DAY_MS = DAY_SECONDS * 1000
 _NO_PLACES = frozenset({"localtime", "Factory"})
 """Files of the zone folder that mean something else on each machine."""
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ def offsets(zone: str, start_ms: int, end_ms: int) -> Offsets:
 
 @lru_cache(maxsize=4_096)
 def _year(zone: str, year: int) -> tuple[tuple[int, int], ...]:
-    """(instant, offset from then on) at the start of a UTC year and at each change in it.
+    """(instant, offset from then on), in ms, at the start of a UTC year and at each change in it.
 
-    The zone is asked once a day, and each change narrowed down to its millisecond: no zone changes twice within a day.
+    The zone is asked once a day, and each change narrowed down to its second: no zone changes twice within a day.
     """
     place = ZoneInfo(zone)
-    start, end = _year_ms(year), _year_ms(year + 1)
+    start, end = (int(datetime(number, 1, 1, tzinfo=UTC).timestamp()) for number in (year, year + 1))
     known = _offset(place, start)
     steps = [(start, known)]
-    for low in range(start, end, DAY_MS):
-        high = min(low + DAY_MS, end - 1)
+    for low in range(start, end, DAY_SECONDS):
+        high = min(low + DAY_SECONDS, end - 1)
         if _offset(place, high) == known:
             continue
         while high - low > 1:
@@ -87,14 +87,10 @@ def _year(zone: str, year: int) -> tuple[tuple[int, int], ...]:
             low, high = (middle, high) if _offset(place, middle) == known else (low, middle)
         known = _offset(place, high)
         steps.append((high, known))
-    return tuple(steps)
+    return tuple((instant * 1000, offset * 1000) for instant, offset in steps)
 
 
-def _year_ms(year: int) -> int:
-    return to_ms(from_ms(0).replace(year=year))
-
-
-def _offset(place: ZoneInfo, ms: int) -> int:
-    shift = from_ms(ms).astimezone(place).utcoffset()
+def _offset(place: ZoneInfo, second: int) -> int:
+    shift = datetime.fromtimestamp(second, place).utcoffset()
     assert shift is not None
-    return shift // _MILLISECOND
+    return shift.days * DAY_SECONDS + shift.seconds
