@@ -27,10 +27,6 @@ CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeC
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - BSON dates decode as naive UTC, which is faster than aware
 _MILLISECOND = timedelta(milliseconds=1)
-_CHANGE = (
-    b'{"op":"%b","before":%b,"after":%b,"source":{"connector":"millrace","db":%b,"collection":%b,'
-    b'"ts_ms":%d,"ord":%d,"token":%b,"snapshot":%b},"ts_ms":%d}'
-)
 
 
 def encode_image(document: Mapping[str, Any] | None) -> bytes:
@@ -81,20 +77,19 @@ class EventForm:
     """Builds events of one collection; ``database`` and ``collection`` are written into each."""
 
     def __init__(self, database: str, collection: str) -> None:
-        self._database = orjson.dumps(database)
-        self._collection = orjson.dumps(collection)
+        names = b'"db":%b,"collection":%b' % (orjson.dumps(database), orjson.dumps(collection))
+        source = b'"source":{"connector":"millrace",%b,"ts_ms":%%d,"ord":%%d,' % names.replace(b"%", b"%%")
+        self._change = b'{"op":"%b","before":%b,"after":%b,' + source + b'"token":"%b","snapshot":"false"},"ts_ms":%d}'
+        self._read = b'{"op":"%b","before":null,"after":%b,' + source + b'"token":null,"snapshot":"true"},"ts_ms":%d}'
 
     def change(self, op: str, before: bytes, after: bytes, token: str, read_ms: int) -> bytes:
         """A change from the stream; its version is in the token (I5)."""
         seconds, ordinal = position(token)
-        token_json = b'"%b"' % token.encode()
-        names = (self._database, self._collection)
-        return _CHANGE % (op.encode(), before, after, *names, seconds * 1000, ordinal, token_json, b'"false"', read_ms)
+        return self._change % (op.encode(), before, after, seconds * 1000, ordinal, token.encode(), read_ms)
 
     def read(self, op: str, after: bytes, at: tuple[int, int], read_ms: int) -> bytes:
         """A document as a snapshot saw it at cluster time ``at`` (op r), or its absence (op d)."""
-        names = (self._database, self._collection)
-        return _CHANGE % (op.encode(), b"null", after, *names, at[0] * 1000, at[1], b"null", b'"true"', read_ms)
+        return self._read % (op.encode(), after, at[0] * 1000, at[1], read_ms)
 
 
 def marker(stream: int, streams: int, through_ms: int, now_ms: int) -> bytes:

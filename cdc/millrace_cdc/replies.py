@@ -15,7 +15,6 @@ from millrace_cdc.events import CODEC, OPS, EventForm, encode_image, key_text
 from millrace_cdc.portions import Portion
 from millrace_cdc.projection import CONTROLS
 from millrace_cdc.tokens import position, through_ms
-from millrace_contracts.changes import OP_UPDATE
 
 Change = Mapping[str, Any]
 Lookup = Callable[[Sequence[Any]], Mapping[bytes, Mapping[str, Any]]]
@@ -63,6 +62,10 @@ def _token(cursor: Mapping[str, Any]) -> str:
     return str(cursor["postBatchResumeToken"]["_data"]) if "postBatchResumeToken" in cursor else ""
 
 
+_GONE = "fullDocument: no after-image was kept and the document is gone; its deletion follows in the stream"
+_RAISE = "raise max.message.bytes of the topic"
+
+
 class ReplyEncoder:
     """Makes portions of decoded replies. ``max_message_bytes`` is the broker's limit for one message."""
 
@@ -78,34 +81,30 @@ class ReplyEncoder:
         made.dead_letters.extend(undecodable(self._collection, raw, now_ms) for raw in decoded.broken)
         found = self._missing(decoded.documents)
         for change in decoded.documents:
-            if change["operationType"] in CONTROLS:
+            what = change["operationType"]
+            if what in CONTROLS:
                 return made, change
-            self._add(made, change, found, now_ms)
+            token, key, after = change["_id"]["_data"], key_text(change["documentKey"]["_id"]), change.get("fullDocument")
+            if after is None and what == "update":
+                after = found.get(key)
+                if after is None:
+                    self._refuse(made, change, key, _GONE, now_ms)
+                    continue
+            before = change.get("fullDocumentBeforeChange")
+            try:
+                before_json = b"null" if before is None else encode_image(before)
+                value = self._form.change(OPS[what], before_json, encode_image(after), token, now_ms)
+            except TypeError as error:
+                self._refuse(made, change, key, f"a value has no JSON form: {error}", now_ms)
+                continue
+            if len(value) + len(key) > self._max:
+                self._refuse(made, change, key, f"the message has {len(value)} bytes, Kafka takes {self._max}; {_RAISE}", now_ms)
+                continue
+            made.events.append((key, value))
         return made, None
 
-    def _add(self, made: Portion, change: Change, found: Mapping[bytes, Mapping[str, Any]], now_ms: int) -> None:
-        op = OPS[change["operationType"]]
-        token = change["_id"]["_data"]
-        key = key_text(change["documentKey"]["_id"])
-        after = change.get("fullDocument")
-        if after is None and op == OP_UPDATE:
-            after = found.get(key)
-            if after is None:
-                reason = "fullDocument: no after-image was kept and the document is gone; its deletion follows in the stream"
-                made.dead_letters.append(dead_letter(self._collection, token, reason, bson.encode(change), key, now_ms))
-                return
-        before = change.get("fullDocumentBeforeChange")
-        try:
-            value = self._form.change(op, b"null" if before is None else encode_image(before), encode_image(after), token, now_ms)
-        except TypeError as error:
-            reason = f"a value has no JSON form: {error}"
-            made.dead_letters.append(dead_letter(self._collection, token, reason, bson.encode(change), key, now_ms))
-            return
-        if len(value) + len(key) > self._max:
-            reason = f"the message has {len(value)} bytes, Kafka takes {self._max}; raise max.message.bytes of the topic"
-            made.dead_letters.append(dead_letter(self._collection, token, reason, bson.encode(change), key, now_ms))
-            return
-        made.events.append((key, value))
+    def _refuse(self, made: Portion, change: Change, key: bytes, reason: str, now_ms: int) -> None:
+        made.dead_letters.append(dead_letter(self._collection, change["_id"]["_data"], reason, bson.encode(change), key, now_ms))
 
     def _missing(self, changes: Iterable[Change]) -> Mapping[bytes, Mapping[str, Any]]:
         ids = [change["documentKey"]["_id"] for change in changes if change["operationType"] == "update" and "fullDocument" not in change]

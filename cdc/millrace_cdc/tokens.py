@@ -26,9 +26,9 @@ def position(token: str) -> tuple[int, int]:
         BadToken: names what was found instead.
     """
     try:
-        if not token.startswith(TIMESTAMP_TYPE) or len(token) < 18:
-            raise ValueError
-        return int(token[_SECONDS], 16), int(token[_ORDINAL], 16)
+        if token[:2] == TIMESTAMP_TYPE and len(token) >= 18:
+            return int(token[_SECONDS], 16), int(token[_ORDINAL], 16)
+        raise ValueError
     except ValueError:
         raise BadToken(f"{token[:40]!r} is not a resume token: it starts with 82 and 16 hexadecimal digits of cluster time") from None
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -40,9 +41,10 @@ def target() -> Starlette:
     return create_app(os.environ)
 
 
-def create_app(environ: Mapping[str, str], gate: Gate | None = None) -> Starlette:
+def create_app(environ: Mapping[str, str], open_session: Callable[[], AbstractContextManager[Session]] | None = None) -> Starlette:
     """The application; the session is opened when it starts and closed when it ends."""
-    door = gate or Gate(OperatorSettings.checked(environ))
+    door = Gate(OperatorSettings.checked(environ))
+    session = open_session or partial(opened, environ, patience=PATIENCE)
     registry = CollectorRegistry()
     requests = Counter("millrace_operators_requests", "Requests by operation and status.", ("operation", "status"), registry=registry)
     held: dict[str, Session] = {}
@@ -50,7 +52,7 @@ def create_app(environ: Mapping[str, str], gate: Gate | None = None) -> Starlett
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         with ExitStack() as stack:
-            held["session"] = await run_in_threadpool(stack.enter_context, opened(environ, patience=PATIENCE))
+            held["session"] = await run_in_threadpool(stack.enter_context, session())
             yield
 
     def endpoint(name: str, handler: Handler) -> Callable[[Request], Any]:
