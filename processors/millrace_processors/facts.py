@@ -20,78 +20,84 @@ KEY = ("merchant_id", "window_start", "currency")
 def derive(events: DataFrame) -> DataFrame:
     """Facts of each event's after-image, and retractions of those of its before-image that the after-image no longer has.
 
-    ``events``: decoding.decode's columns without a reason. A delete has no after-image: all of its before-image's facts are retracted.
+    ``events``: decoding.decode's columns. A delete has no after-image: all of its before-image's facts are retracted.
+    One row a slot of an image: 0 is the payment itself, 1 to n are its refunds. Plain numbers are exploded, not structs, so that the
+    engine compiles the rest; higher-order functions run for the refunds of a before-image only. An event with a reason has no
+    slots: a filter on the reason would be pushed below the parsing, which would then run once for every field that it names.
     """
     after, before = F.col("after"), F.col("before")
-    entries = events.select(
-        "id", "version", "version_order", "after",
-        F.coalesce(_entries(after, retracted=False), F.array()).alias("made"),
-        F.when(before.isNotNull(), _entries(before, retracted=True)).alias("had"),
+    slots = F.when(before.isNull(), _slots(after, 1)).otherwise(F.concat(_slots(after, 1), _slots(before, -1)))
+    slots = F.when(F.col("reason").isNull(), slots)
+    rows = events.select("id", "version", "version_order", "after", "before", F.explode(slots).alias("slot"))
+    retracted = F.col("slot") < 0
+    image = F.when(retracted, before).otherwise(after)
+    made = rows.select(
+        "id", "version", "version_order", "after", retracted.alias("retracted"), image.alias("image"),
+        F.when(F.abs("slot") > 1, F.get(image["refunds"], F.abs("slot") - 2)).alias("refund"),
     )  # fmt: skip
-    gone = F.filter("had", lambda old: ~F.exists("made", lambda new: _same(old, new)))
-    both = F.when(F.col("had").isNull(), F.col("made")).otherwise(F.concat("made", gone))
-    return _flat(entries.select("id", "version", "version_order", "after", F.explode(both).alias("f")))
+    return _flat(made.where(~F.col("retracted") | ~_kept(after, F.col("image"), F.col("refund"))))
 
 
-def _entries(image: Column, *, retracted: bool) -> Column:
-    """The facts of an image as an array of structs."""
-    kind = F.when(image["status"] == "succeeded", F.lit(PAYMENT)).when(image["status"] == "failed", F.lit(FAILURE))
-
-    def entry(fact_id: Column, what: Column, at: Column, amount: Column) -> Column:
-        return F.struct(
-            fact_id.alias("fact_id"), what.alias("kind"), image["merchantId"].alias("merchant_id"), image["currency"].alias("currency"),
-            (at - F.pmod(at, F.lit(WINDOW_MS))).alias("window_ms"), at.alias("at_ms"), amount.alias("amount"),
-            F.lit(retracted).alias("retracted"),
-        )  # fmt: skip
-
-    paid = F.array(entry(image["_id"], kind, image["paidAt"], image["amount"]))
-    refunds = F.transform(
-        image["refunds"],
-        lambda refund: entry(F.concat(image["_id"], F.lit("/"), refund["id"]), F.lit(REFUND), refund["refundedAt"], refund["amount"]),
+def _slots(image: Column, sign: int) -> Column:
+    """sign * (slot + 1) of every fact of an image; an empty array for an image without facts."""
+    none = F.array().cast("array<int>")
+    paid = F.when(F.size(image["refunds"]) > 0, F.sequence(F.lit(sign), sign * (F.size(image["refunds"]) + 1), F.lit(sign)))
+    facts = F.when(image["status"] == "succeeded", paid.otherwise(F.array(F.lit(sign)))).when(
+        image["status"] == "failed", F.array(F.lit(sign))
     )
-    with_refunds = F.when(F.size(image["refunds"]) > 0, F.concat(paid, refunds)).otherwise(paid)
-    return F.when(image["status"] == "succeeded", with_refunds).when(kind.isNotNull(), paid)
+    return F.coalesce(facts, none)
 
 
-def _same(old: Column, new: Column) -> Column:
-    """Whether two facts have the same key: (fact id, merchant, window, currency)."""
-    return (
-        (old["fact_id"] == new["fact_id"])
-        & (old["merchant_id"] == new["merchant_id"])
-        & (old["window_ms"] == new["window_ms"])
-        & (old["currency"] == new["currency"])
+def _kept(after: Column, image: Column, refund: Column) -> Column:
+    """Whether the after-image has a fact with the key of this one of the before-image: (fact id, merchant, window, currency)."""
+    place = (after["merchantId"] == image["merchantId"]) & (after["currency"] == image["currency"])
+    payment = after["status"].isin("succeeded", "failed") & (_window(after["paidAt"]) == _window(image["paidAt"]))
+    same_refund = F.exists(
+        after["refunds"], lambda new: (new["id"] == refund["id"]) & (_window(new["refundedAt"]) == _window(refund["refundedAt"]))
     )
+    return F.coalesce(place & F.when(refund.isNull(), payment).otherwise((after["status"] == "succeeded") & same_refund), F.lit(False))
 
 
-def _flat(exploded: DataFrame) -> DataFrame:
+def _window(at_ms: Column) -> Column:
+    return at_ms - F.pmod(at_ms, F.lit(WINDOW_MS))
+
+
+def _flat(made: DataFrame) -> DataFrame:
     """One row a fact, with the dimensions of the payment (contracts.facts.DIMENSIONS); a retraction needs none."""
-    after, fact = F.col("after"), F.col("f")
-    paid = (fact["kind"] == PAYMENT) & ~fact["retracted"]
+    image, refund, retracted = F.col("image"), F.col("refund"), F.col("retracted")
+    is_refund = refund.isNotNull()
+    kind = F.when(is_refund, F.lit(REFUND)).when(image["status"] == "failed", F.lit(FAILURE)).otherwise(F.lit(PAYMENT))
+    at_ms = F.when(is_refund, refund["refundedAt"]).otherwise(image["paidAt"])
+    paid = ~is_refund & ~retracted & (image["status"] == "succeeded")
 
     def dimension(value: Column) -> Column:
         return F.when(paid, F.coalesce(value, F.lit(UNKNOWN)))
 
-    return exploded.select(
-        fact["fact_id"].alias("fact_id"),
+    def points(name: str) -> Column:
+        return F.when(paid, F.coalesce(image["points"][name], F.lit(0))).otherwise(F.lit(0)).cast("bigint").alias(f"points_{name}")
+
+    user = image["user"]
+    return made.select(
+        F.when(is_refund, F.concat(image["_id"], F.lit("/"), refund["id"])).otherwise(image["_id"]).alias("fact_id"),
         F.col("id").alias("payment_id"),
-        fact["kind"].alias("kind"),
-        fact["merchant_id"].alias("merchant_id"),
-        F.timestamp_millis(fact["window_ms"]).alias("window_start"),
-        fact["currency"].alias("currency"),
-        F.timestamp_millis(fact["at_ms"]).alias("occurred_at"),
-        fact["amount"].alias("amount"),
-        F.when(paid, F.coalesce(after["points"]["used"], F.lit(0))).otherwise(F.lit(0)).cast("bigint").alias("points_used"),
-        F.when(paid, F.coalesce(after["points"]["earned"], F.lit(0))).otherwise(F.lit(0)).cast("bigint").alias("points_earned"),
-        F.when(paid, after["user"]["key"]).alias("customer_key"),
-        dimension(after["method"]).alias("method"),
-        dimension(after["user"]["gender"]).alias("gender"),
-        dimension(_age_band(after["user"]["birthYear"], fact["at_ms"])).alias("age_band"),
-        dimension(after["user"]["grade"]).alias("grade"),
-        dimension(after["user"]["country"]).alias("country"),
-        dimension(after["user"]["device"]["type"]).alias("device"),
+        kind.alias("kind"),
+        image["merchantId"].alias("merchant_id"),
+        F.timestamp_millis(_window(at_ms)).alias("window_start"),
+        image["currency"].alias("currency"),
+        F.timestamp_millis(at_ms).alias("occurred_at"),
+        F.when(is_refund, refund["amount"]).otherwise(image["amount"]).alias("amount"),
+        points("used"),
+        points("earned"),
+        F.when(paid, user["key"]).alias("customer_key"),
+        dimension(image["method"]).alias("method"),
+        dimension(user["gender"]).alias("gender"),
+        dimension(_age_band(user["birthYear"], at_ms)).alias("age_band"),
+        dimension(user["grade"]).alias("grade"),
+        dimension(user["country"]).alias("country"),
+        dimension(user["device"]["type"]).alias("device"),
         F.col("version"),
         F.col("version_order"),
-        fact["retracted"].alias("retracted"),
+        retracted.alias("retracted"),
     )
 
 

@@ -93,7 +93,7 @@ class Lake:
 
     def read(self, snapshot: Snapshot) -> DataFrame:
         """All facts as of a snapshot."""
-        return self.session.read.option("snapshot-id", str(snapshot.id)).table(self.facts)
+        return self.session.read.option("versionAsOf", str(snapshot.id)).table(self.facts)
 
     def appended(self, snapshot: Snapshot) -> DataFrame:
         """The facts that one snapshot added."""

@@ -62,7 +62,7 @@ class PaymentsBatch:
                 F.count_if(F.col("reason").isNotNull()).alias("dead"),
                 F.count_if(lookups.needed()).alias("lookups"),
             )
-            self._lake.append(facts.derive(counted.where("reason IS NULL")), query, batch_id)
+            self._lake.append(facts.derive(counted), query, batch_id)
             done = self._lake.of_batch(query, batch_id)
             dead, looked_up = seen.get["dead"], seen.get["lookups"]
         else:

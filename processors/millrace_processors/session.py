@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -24,12 +28,29 @@ def build(config: Config, name: str) -> SparkSession:
     # The workers run this very interpreter, which has our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    if config.spark.master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName(f"millrace {name}").master(config.spark.master)
     for key, value in properties(config).items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("WARN")
-    return session
+    with _deaf_children():
+        return builder.getOrCreate()
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let the JVM start with SIGTERM ignored: one that is sent to the whole process group must not take it from under a running batch.
+
+    The JVM ends when this process does, since it reads a pipe from it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def properties(config: Config) -> dict[str, str]:
@@ -37,11 +58,12 @@ def properties(config: Config) -> dict[str, str]:
     jars = sorted(str(path) for path in Path(config.spark.jars).glob("*.jar"))
     # Generated code of wide projections is larger than the JIT takes by default; without this it stays interpreted.
     java = "-XX:-DontCompileHugeMethods -XX:+UseParallelGC"
+    log = f"-Dlog4j2.configurationFile=file:{Path(__file__).with_name('log4j2.properties')}"
     found = {
         "spark.jars": ",".join(jars),
         "spark.driver.memory": config.spark.driver_memory,
         "spark.executor.memory": config.spark.executor_memory,
-        "spark.driver.extraJavaOptions": java,
+        "spark.driver.extraJavaOptions": f"{java} {log}",
         "spark.executor.extraJavaOptions": java,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

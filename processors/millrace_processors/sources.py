@@ -11,7 +11,7 @@ from millrace_processors.errors import CommandError, UnavailableError
 
 
 def stream(session: SparkSession, kafka: KafkaSettings, topic: str, most: int) -> DataFrame:
-    """A topic from its beginning or the checkpoint, with headers; at most so many records a micro-batch."""
+    """A topic from its beginning or the checkpoint; at most so many records a micro-batch."""
     options = {**_options(kafka, topic), "startingOffsets": "earliest", "maxOffsetsPerTrigger": str(most)}
     return session.readStream.format("kafka").options(**options).load()
 
@@ -26,7 +26,6 @@ def _options(kafka: KafkaSettings, topic: str) -> dict[str, str]:
     return {
         "kafka.bootstrap.servers": kafka.bootstrap,
         "subscribe": topic,
-        "includeHeaders": "true",
         "failOnDataLoss": "true",
         "kafka.isolation.level": "read_committed",
         "kafka.max.partition.fetch.bytes": str(16 * 1024 * 1024),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 PATIENCE_SECONDS = 600.0
 """A query that could not run a batch for so long ends the process; a supervisor starts it again from the checkpoint."""
 Run = Callable[[DataFrame, str, int], None]
+
+
+_ERROR = re.compile(r"^(?!py4j)[A-Za-z_][\w.]*(Error|Exception)\b.*: ")
 
 
 class Stopping(Exception):
@@ -100,7 +104,7 @@ class Streaming:
                 self._failed(query, error)
 
     def _failed(self, query: Query, error: Exception | None) -> None:
-        reason = str(error).splitlines()[0][:500] if error else "ended"
+        reason = _reason(error)
         if time.monotonic() - query.healthy_at > PATIENCE_SECONDS:
             raise ProcessorsError(f"the query {query.name} has not finished a batch for {PATIENCE_SECONDS:.0f} s: {reason}")
         query.failures += 1
@@ -166,3 +170,10 @@ class Streaming:
                 )
 
         return run
+
+
+def _reason(error: Exception | None) -> str:
+    """The line that says what happened: behind a Python traceback it is the last one before the JVM's own frames."""
+    lines = [line.strip() for line in str(error or "ended").splitlines() if line.strip() and not line.startswith("\tat ")]
+    named = [line for line in lines if _ERROR.match(line)]
+    return (named or lines)[0][:500]
