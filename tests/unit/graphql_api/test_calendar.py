@@ -1,5 +1,6 @@
 """Windows of a calendar against a clock that is read every five minutes, and by hand where clocks and dates jump."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -79,7 +80,7 @@ def test_where_clocks_and_dates_jump_the_windows_follow_the_wall_clock(zone: str
 def lengths(zone: str, first: str, last: str) -> list[float]:
     """Hours of each day of a range."""
     edges = Range(ms(first), ms(last), Grain.DAY, zone).edges.tolist()
-    return [(b - a) / HOUR for a, b in zip(edges, edges[1:], strict=False)]
+    return [(b - a) / HOUR for a, b in itertools.pairwise(edges)]
 
 
 def test_a_day_has_23_hours_in_spring_and_25_in_autumn() -> None:
