@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,11 @@ def serving(environ: Mapping[str, str]) -> Iterator[tuple[str, "subprocess.Popen
             yield json.loads(line)["url"], process
         finally:
             if process.poll() is None:
-                process.kill()
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 def status(url: str) -> int:
@@ -68,6 +73,34 @@ def test_the_process_stops_cleanly(environ: dict[str, str], store: Store, stop: 
         wait_for(f"{url}/ready", 200)
         process.send_signal(stop)
         assert process.wait(timeout=30) == 0
+
+
+def test_a_killed_supervisor_takes_its_worker_along(environ: dict[str, str], store: Store) -> None:
+    with serving(environ) as (url, process):
+        wait_for(f"{url}/ready", 200)
+        process.kill()
+        process.wait()
+        wait_for(f"{url}/health", 0, 20)
+
+
+def test_a_repeated_question_is_answered_from_the_cache_and_not_modified(environ: dict[str, str], store: Store) -> None:
+    store.progress(datetime(2026, 11, 4, tzinfo=UTC))
+    token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "operator", [], 600)
+    range_ = 'start: "2026-11-03T00:00:00Z", end: "2026-11-04T00:00:00Z"'
+    query = f'{{ series(merchantId: "kept", {range_}, currency: "USD") {{ totals {{ payments }} }} }}'
+    with serving(environ) as (url, _):
+        wait_for(f"{url}/ready", 200)
+
+        def ask(**more: str) -> httpx.Response:
+            return httpx.get(f"{url}/graphql", params={"query": query}, headers={"Authorization": f"Bearer {token}", **more})
+
+        deadline = time.monotonic() + 20  # the feed of notices may come up a moment after the store
+        while (answer := ask()).headers["x-millrace-cache"] != "hit":
+            assert time.monotonic() < deadline
+        assert answer.headers["cache-control"] == "private, no-cache"
+        again = ask(**{"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", answer.headers["etag"])
+        assert ask(**{"If-None-Match": '"another"'}).json() == {"data": {"series": {"totals": {"payments": 0}}}}
 
 
 def test_without_cassandra_the_process_lives_and_says_that_it_is_not_ready(environ: dict[str, str]) -> None:
