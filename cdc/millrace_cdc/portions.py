@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,7 +67,7 @@ class Sink(Protocol):
     def produce(self, portion: Portion) -> None:
         """Put events, dead letters and audits of a portion into the open transaction; raises as ``commit`` does."""
 
-    def commit(self, progress: dict[str, bytes], marker: bytes | None) -> None:
+    def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None) -> None:
         """Add the progress records and the marker (to every partition) and commit.
 
         Raises:

@@ -5,6 +5,8 @@ Keys (``ns`` is ``<database>.<collection>``), values are JSON with ``format`` 1:
 - ``<ns>/stream/<i>`` kind ``position``: where stream i of the collection goes on. ``token`` is the resume token of the last reply whose
   events are in the topic, or null with ``at`` = [seconds, ordinal], the cluster time to start at. ``fingerprint`` and ``partitions``
   say for which pipeline.
+  ``already`` is there after the number of streams was changed: entry j is up to where old stream j had written, so that a stream that
+  starts at the lowest of them does not repeat what is in the topic already.
 - ``<ns>/snapshot/<id>`` kind ``snapshot`` and ``<ns>/snapshot/<id>/<chunk>`` kind ``chunk``: see ``snapshot``.
 
 A record is written in the same Kafka transaction as the events that it covers (I2).
@@ -40,6 +42,8 @@ class Position:
     at: tuple[int, int] | None = None
     start_after: bool = False
     """The token is an invalidate's: only ``startAfter`` goes past it."""
+    already: tuple[str, ...] = ()
+    """Tokens of the streams of an earlier topology, by their number; "" where one had written nothing."""
 
     def encode(self, now_ms: int) -> bytes:
         """The record's value."""
@@ -52,6 +56,7 @@ class Position:
                 "token": self.token,
                 "at": self.at,
                 "start_after": self.start_after,
+                "already": self.already,
                 "fingerprint": self.fingerprint,
                 "partitions": self.partitions,
                 "recorded_ms": now_ms,
@@ -76,6 +81,7 @@ class Position:
             token=record["token"],
             at=(at[0], at[1]) if at else None,
             start_after=record["start_after"],
+            already=tuple(record["already"]),
         )
 
 

@@ -32,9 +32,13 @@ class Share:
 WHOLE = Share()
 
 
-def stages(fields: Sequence[str], share: Share = WHOLE) -> list[dict[str, Any]]:
-    """``$match`` and ``$project`` that follow ``$changeStream``."""
-    return [{"$match": _match(share)}, {"$project": _project(fields)}]
+def stages(fields: Sequence[str], share: Share = WHOLE, earlier_streams: int = 0) -> list[dict[str, Any]]:
+    """``$match`` and ``$project`` that follow ``$changeStream``.
+
+    With ``earlier_streams`` each change also says in ``earlier`` to which stream of that many its document belonged.
+    """
+    earlier = {"earlier": bucket_of("$documentKey._id", earlier_streams)} if earlier_streams else {}
+    return [{"$match": _match(share)}, {"$project": {**_project(fields), **earlier}}]
 
 
 def _match(share: Share) -> dict[str, Any]:

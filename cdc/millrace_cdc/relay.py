@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -56,10 +56,10 @@ class Capture:
         """Key of this stream's position."""
         return position_key(self.namespace, self.share.stream)
 
-    def position(self, token: str | None, at: tuple[int, int] | None = None, *, start_after: bool = False) -> Position:
-        """A position of this stream."""
-        share = self.share
-        return Position(share.stream, share.streams, self.fingerprint, self.topics.partitions, token, at, start_after)
+    def position(self, token: str | None = None, at: tuple[int, int] | None = None, *, stream: int | None = None) -> Position:
+        """A position of this stream, or of another one."""
+        number = self.share.stream if stream is None else stream
+        return Position(number, self.share.streams, self.fingerprint, self.topics.partitions, token, at)
 
 
 class Relay:
@@ -85,6 +85,7 @@ class Relay:
         self._records: Records = {}
         self._form = EventForm(capture.database, capture.collection)
         self._failed_since: float | None = None
+        self._position = capture.position()
         pace = Pace(settings.transaction_events, settings.transaction_ms / 1000, settings.linger_ms / 1000, settings.idle_ms / 1000)
         self._pump = Pump(sink, pace, stop, self._committed, state.idle, self._marker)
 
@@ -98,6 +99,7 @@ class Relay:
         self._sink.fence()  # 1. fence the predecessor (I3)
         self._records = self._read_progress()  # 2. then read where it stopped (I2)
         check(self._capture, self._records)
+        self._await_snapshot()
         attempt = 0
         while not self._stop.is_set:
             source: Source | None = None
@@ -113,6 +115,14 @@ class Relay:
             if attempt:
                 self._stop.wait(_backoff(attempt))
 
+    def _await_snapshot(self) -> None:
+        """Stream 0 makes the first snapshot; the others begin where it ends, so that no document's changes overtake its read (I3)."""
+        while self._capture.share.stream and self._capture.key not in self._records and not self._stop.is_set:
+            self._state.enter("snapshot", "waiting for stream 0 to finish the snapshot")
+            if not self._stop.wait(1.0):
+                self._records = self._read_progress()
+                check(self._capture, self._records)
+
     def _open(self) -> Source:
         record = self._records.get(self._capture.key)
         if record is None:
@@ -120,10 +130,11 @@ class Relay:
         position = Position.decode(record)
         self._state.enter("connecting", "opening the change stream")
         reader = RawReader(self._client, self._capture.database, self._capture.collection)
-        encoder = ReplyEncoder(self._capture.collection, self._form, self._lookup, self._capture.max_message_bytes)
+        capture, self._position = self._capture, position
+        encoder = ReplyEncoder(capture.collection, self._form, self._lookup, capture.max_message_bytes, position.already)
         settings = self._settings
         stream = ChangeStream(reader, encoder, self._record, self._control, settings.fetch_events, settings.queue_bytes)
-        stream.open(change_stream(position, stages(self._capture.fields, self._capture.share)))
+        stream.open(change_stream(position, stages(capture.fields, capture.share, len(position.already))))
         self._state.enter("streaming")
         log.info("streaming", collection=self._capture.namespace, token=position.token, at=position.at)
         return stream
@@ -155,8 +166,10 @@ class Relay:
     def _snapshot_done(self, snapshot: Snapshot) -> dict[str, bytes]:
         """The records that end the snapshot: the stream goes on right after the time at which it was read, without a gap."""
         seconds, ordinal = snapshot.start
-        position = self._capture.position(None, (seconds, ordinal + 1))
-        return {**encode_snapshot(self._capture.namespace, snapshot, now_ms()), self._capture.key: position.encode(now_ms())}
+        capture, now = self._capture, now_ms()
+        starts = (capture.position(at=(seconds, ordinal + 1), stream=stream) for stream in range(capture.share.streams))
+        records = {position_key(capture.namespace, start.stream): start.encode(now) for start in starts}
+        return {**encode_snapshot(capture.namespace, snapshot, now), **records}
 
     def _save(self, records: dict[str, bytes]) -> None:
         self._sink.begin()
@@ -164,7 +177,10 @@ class Relay:
         self._remember(records)
 
     def _record(self, token: str, start_after: bool) -> tuple[str, bytes]:
-        return self._capture.key, self._capture.position(token, start_after=start_after).encode(now_ms())
+        # What an earlier topology had written matters until the stream is past all of it.
+        already = self._position.already if any(token < other for other in self._position.already) else ()
+        made = replace(self._capture.position(token), start_after=start_after, already=already)
+        return self._capture.key, made.encode(now_ms())
 
     def _control(self, change: Change) -> tuple[Portion, RelayError | SourceLost]:
         what = change["operationType"]
@@ -224,10 +240,12 @@ def check(capture: Capture, records: Records) -> None:
     Raises:
         Misconfigured: names what has changed and what to do.
     """
-    record = records.get(capture.key)
-    if record is None:
-        return
-    position = Position.decode(record)
+    for key, record in records.items():
+        if key.startswith(f"{capture.namespace}/stream/"):
+            _check(capture, Position.decode(record))
+
+
+def _check(capture: Capture, position: Position) -> None:
     if position.fingerprint != capture.fingerprint:
         raise Misconfigured(
             f"the saved position of {capture.namespace} is for another pipeline ({position.fingerprint}, now {capture.fingerprint}): "

@@ -67,13 +67,17 @@ _RAISE = "raise max.message.bytes of the topic"
 
 
 class ReplyEncoder:
-    """Makes portions of decoded replies. ``max_message_bytes`` is the broker's limit for one message."""
+    """Makes portions of decoded replies.
 
-    def __init__(self, collection: str, form: EventForm, lookup: Lookup, max_message_bytes: int) -> None:
+    ``max_message_bytes`` is the broker's limit for one message; ``already`` see ``progress.Position``.
+    """
+
+    def __init__(self, collection: str, form: EventForm, lookup: Lookup, max_message_bytes: int, already: Sequence[str] = ()) -> None:
         self._collection = collection
         self._form = form
         self._lookup = lookup
         self._max = max_message_bytes - HEADROOM
+        self._already = already
 
     def portion(self, decoded: Decoded, now_ms: int) -> tuple[Portion, Change | None]:
         """The portion without its progress record, and the change of the whole collection (drop …) at which it ends, if any."""
@@ -84,6 +88,8 @@ class ReplyEncoder:
             what = change["operationType"]
             if what in CONTROLS:
                 return made, change
+            if self._already and change["_id"]["_data"] <= self._already[change["earlier"]]:
+                continue  # an earlier topology's stream has written it
             token, key, after = change["_id"]["_data"], key_text(change["documentKey"]["_id"]), change.get("fullDocument")
             if after is None and what == "update":
                 after = found.get(key)

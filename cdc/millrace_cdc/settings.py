@@ -17,6 +17,10 @@ class RelaySettings(Settings, group="RELAY"):
     """How the relay reads and writes. Sizes in bytes, times in milliseconds unless the name says otherwise."""
 
     collection: str = "payments"
+    streams: int = Field(1, ge=1, le=64)
+    """Parallel streams of the collection, each the documents of one remainder of the hashed key."""
+    lease_ms: int = Field(6000, ge=1000, le=60_000)
+    """How long a machine of ``--shared`` may be silent before its streams go to another one."""
     fetch_events: int = Field(4000, ge=1, le=100_000)
     """Events asked for in one getMore."""
     queue_bytes: int = Field(32 * 1024 * 1024, ge=1024 * 1024)

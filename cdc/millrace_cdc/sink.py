@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from millrace_cdc.errors import Fenced, RelayError, TransactionAborted, Unavailable
-from millrace_cdc.portions import Message, Portion
+from millrace_cdc.portions import Portion
 from millrace_contracts import changes
 
 FENCING = frozenset([KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH])
@@ -82,18 +82,27 @@ class KafkaSink:
         self._send(self._topics.dead_letters, portion.dead_letters, CHANGE_HEADERS)
         self._send(self._topics.audit, portion.audits, CHANGE_HEADERS)
 
-    def commit(self, progress: dict[str, bytes], marker: bytes | None) -> None:
+    def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None) -> None:
         """Add progress and markers and commit."""
-        self._send(self._topics.progress, [(key.encode(), value) for key, value in progress.items()], CHANGE_HEADERS)
+        self.record(progress)
         for partition in range(self._topics.partitions) if marker is not None else ():
             self._send(self._topics.changes, [(None, marker or b"")], MARKER_HEADERS, partition)
         self._retried("commit", lambda: self._producer.commit_transaction(ATTEMPT_SECONDS))
+
+    def record(self, progress: Mapping[str, bytes | None]) -> None:
+        """Put progress records into the open transaction; None removes one."""
+        self._send(self._topics.progress, [(key.encode(), value) for key, value in progress.items()], CHANGE_HEADERS)
+
+    def flush(self) -> None:
+        """Wait until the broker has everything that was sent."""
+        if self._producer.flush(self._retry_seconds):
+            raise Unavailable(f"Kafka took nothing for {self._retry_seconds:.0f} s; see that the broker runs")
 
     def abort(self) -> None:
         """Give the open transaction up."""
         self._retried("abort", lambda: self._producer.abort_transaction(ATTEMPT_SECONDS))
 
-    def _send(self, topic: str, messages: list[Message], headers: Headers, partition: int = -1) -> None:
+    def _send(self, topic: str, messages: Sequence[tuple[bytes | None, bytes | None]], headers: Headers, partition: int = -1) -> None:
         produce = self._producer.produce
         deadline = time.monotonic() + self._retry_seconds
         position, total = 0, len(messages)
@@ -130,6 +139,8 @@ class KafkaSink:
 
     def _judge(self, what: str, error: KafkaError) -> None:
         """Return for an error that may be tried again; raise for the others, with the transaction aborted where it can be."""
+        if error.code() == KafkaError._FATAL:
+            error = self._cause(error)
         if error.code() in FENCING:
             raise Fenced(f"another relay has taken over the transactional id {self._id} ({error.str()}); only one may hold it")
         if error.fatal():
@@ -140,3 +151,12 @@ class KafkaSink:
             raise TransactionAborted(error.str())
         if not error.retriable() and error.code() != KafkaError._TIMED_OUT:
             raise RelayError(f"Kafka refused to {what}: {error.str()}")
+
+    def _cause(self, error: KafkaError) -> KafkaError:
+        """What made the producer fail for good: produce says only that it did, a transaction call says why."""
+        try:
+            self._producer.abort_transaction(ATTEMPT_SECONDS)
+        except KafkaException as cause:
+            found: KafkaError = cause.args[0]
+            return found
+        return error

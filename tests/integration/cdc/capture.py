@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from tests.support.waiting import wait_until
@@ -101,8 +103,11 @@ class RelayProcess:
         return self._log.read_text()
 
     def kill(self) -> None:
-        """kill -9 and reap."""
-        self.process.kill()
+        """kill -9 of the process and its workers, as when a machine dies; reaps it."""
+        family = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> int:

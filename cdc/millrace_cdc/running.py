@@ -1,0 +1,169 @@
+"""Wiring: one stream in this process, or several in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+import structlog
+from confluent_kafka import Producer
+from prometheus_client import CollectorRegistry
+
+from millrace_cdc.admin import find_topics
+from millrace_cdc.errors import Misconfigured
+from millrace_cdc.leases import Leases, lease_group
+from millrace_cdc.mongo import connect
+from millrace_cdc.progress import read_records
+from millrace_cdc.projection import CAPTURED, Share, fingerprint
+from millrace_cdc.relay import Capture, Relay
+from millrace_cdc.settings import MongoSettings, RelaySettings
+from millrace_cdc.sink import KafkaSink, Topics, producer_config
+from millrace_cdc.state import RelayState
+from millrace_cdc.workers import WorkerMetrics, Workers
+from millrace_contracts import topics
+from millrace_contracts.settings import KafkaSettings, NamesSettings, RuntimeSettings
+from millrace_runtime.ops import OpsServer, Readiness
+from millrace_runtime.stopping import StopSignal
+
+log = structlog.get_logger()
+CHECK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All settings of a relay, read once."""
+
+    mongo: MongoSettings
+    relay: RelaySettings
+    kafka: KafkaSettings
+    names: NamesSettings
+    runtime: RuntimeSettings
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Configuration:
+        """Read them.
+
+        Raises:
+            SettingsError: names the variable.
+        """
+        return cls(
+            MongoSettings.load(environ),
+            RelaySettings.load(environ),
+            KafkaSettings.load(environ),
+            NamesSettings.load(environ),
+            RuntimeSettings.load(environ),
+        )
+
+    @property
+    def namespace(self) -> str:
+        """``<database>.<collection>``."""
+        return f"{self.names.database}.{self.relay.collection}"
+
+    def capture(self, share: Share) -> Capture:
+        """What a stream captures; asks the broker about its topics.
+
+        Raises:
+            Misconfigured, Unavailable: a topic is missing, or Kafka away.
+        """
+        collection = self.relay.collection
+        if collection not in CAPTURED:
+            raise Misconfigured(f"MILLRACE_RELAY_COLLECTION: {collection!r} has no captured fields; one of {', '.join(CAPTURED)}")
+        found, max_message_bytes = find_topics(self.kafka.bootstrap, self.names, collection, self.relay.retry_seconds)
+        fields = CAPTURED[collection]
+        return Capture(
+            self.names.database, collection, share, fields, fingerprint(self.names.database, collection, fields), found, max_message_bytes
+        )
+
+    def sink(self, found: Topics, max_message_bytes: int, stream: int, stop: StopSignal) -> KafkaSink:
+        """The transactional producer of a stream."""
+        transactional_id = topics.transactional_id(self.names, self.relay.collection, stream)
+        config = producer_config(self.kafka.bootstrap, transactional_id, self.relay.transaction_timeout_ms, max_message_bytes)
+        return KafkaSink(Producer(config), found, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
+
+
+@contextmanager
+def operators(
+    settings: Configuration, registry: CollectorRegistry, readiness: Readiness, port: int | None, *, tell: bool
+) -> Iterator[None]:
+    """The operators' endpoint, if a port is given; ``tell`` prints its address for a parent process."""
+    if port is None:
+        yield
+        return
+    try:
+        server = OpsServer(registry, readiness, "127.0.0.1" if tell else settings.runtime.host, port)
+    except OSError as error:
+        raise Misconfigured(f"--ops-port {port} can not be used ({error.strerror}); take another, or 0 for a free one") from None
+    with server:
+        log.info("serving operators", url=server.address)
+        if tell:
+            click.echo(server.address)
+            sys.stdout.flush()
+        yield
+
+
+def run_stream(settings: Configuration, share: Share, ops_port: int | None, stop: StopSignal, *, child: bool) -> None:
+    """Run one stream until a stop."""
+    registry = CollectorRegistry()
+    state = RelayState(registry, settings.relay.collection, share.stream)
+    if child:
+        threading.Thread(target=_stop_with_parent, args=(stop,), name="parent", daemon=True).start()
+    with operators(settings, registry, state.readiness, ops_port, tell=child):
+        capture = settings.capture(share)
+        sink = settings.sink(capture.topics, capture.max_message_bytes, share.stream, stop)
+        bootstrap, patience = settings.kafka.bootstrap, settings.relay.retry_seconds
+        with connect(settings.mongo.relay_uri) as client:
+            Relay(
+                capture, client, sink, lambda: read_records(bootstrap, capture.topics.progress, patience), settings.relay, state, stop
+            ).run()
+
+
+def _stop_with_parent(stop: StopSignal) -> None:
+    while os.read(0, 1024):
+        pass
+    stop.set()
+
+
+def run_streams(
+    settings: Configuration, streams: int, ops_port: int | None, stop: StopSignal, environ: Mapping[str, str], *, shared: bool
+) -> None:
+    """Run all streams in processes of their own, or, ``shared``, those whose lease this machine gets, until a stop.
+
+    Raises:
+        WorkerFailed: a worker ended; the others are stopped.
+    """
+    workers = Workers(streams, environ)
+    registry = CollectorRegistry()
+    registry.register(WorkerMetrics(workers.metrics))
+    with operators(settings, registry, workers.readiness, ops_port, tell=False):
+        leases = _join(settings, streams, workers) if shared else None
+        try:
+            if leases is None:
+                for stream in range(streams):
+                    workers.start(stream)
+            while not stop.is_set:
+                workers.check()
+                if leases is None:
+                    stop.wait(CHECK_SECONDS)
+                else:
+                    leases.poll(CHECK_SECONDS)
+        finally:
+            workers.stop()
+            if leases is not None:
+                leases.close()
+
+
+def _join(settings: Configuration, streams: int, workers: Workers) -> Leases:
+    capture = settings.capture(Share(0, streams))
+
+    def gained(numbers: Sequence[int]) -> None:
+        for number in numbers:
+            workers.start(number)
+
+    group = lease_group(settings.names.topic_prefix, settings.namespace)
+    session_ms = settings.relay.lease_ms
+    return Leases(settings.kafka.bootstrap, group, capture.topics.changes, streams, session_ms, gained, workers.stop)
