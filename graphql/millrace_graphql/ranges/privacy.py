@@ -5,7 +5,7 @@ customers are bounded from below: of the window's C customers at most as many as
 The best bound of any part of the window holds for the whole: each stored report, each run of reports, and the window itself.
 
 A cell with fewer than ``least`` customers is withheld. As the totals are known, what is withheld could be had by subtraction:
-so at least two cells are, with at least ``least`` customers behind them together, and else all of them.
+so as many cells are as have at least ``least`` customers behind them together, which is two or more, and else all of them.
 """
 
 from __future__ import annotations
@@ -52,10 +52,8 @@ def withheld(slices: Sequence[Slice], parts: Sequence[Part], least: int) -> froz
     customers = {value: behind([value]) for value, _, _ in slices}
     hidden = [value for value in customers if customers[value] < least]
     shown = sorted((value for value in customers if customers[value] >= least), key=lambda value: (customers[value], value))
-    while hidden and shown and (len(hidden) < 2 or behind(hidden) < least):
+    while hidden and shown and behind(hidden) < least:
         hidden.append(shown.pop(0))
-    if hidden and (len(hidden) < 2 or behind(hidden) < least):
-        return frozenset(customers)
     return frozenset(hidden)
 
 

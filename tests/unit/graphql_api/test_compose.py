@@ -29,7 +29,13 @@ DAYS = 6
 EVERYTHING = frozenset(Group)
 Facts = dict[tuple[int, str], Any]
 FACTS = st.dictionaries(
-    st.tuples(st.integers(0, DAYS * 144 - 1).map(lambda n: START + n * WINDOW), st.sampled_from(["USD", "KRW"])),
+    # Few instants, near the hours at which days of the zones begin, so that facts, rollups and edges meet.
+    st.tuples(
+        st.tuples(st.integers(0, DAYS - 1), st.sampled_from([0, 1, 30, 108, 109, 110, 111, 112, 143])).map(
+            lambda at: START + at[0] * DAY + at[1] * WINDOW
+        ),
+        st.sampled_from(["USD", "KRW"]),
+    ),
     st.tuples(PAYMENTS, st.lists(st.integers(1, 10**6), max_size=2), st.integers(0, 2)),
     max_size=14,
 )
@@ -94,7 +100,7 @@ def windows(grain: Grain, zone: str) -> list[tuple[int, int]]:
     st.data(),
 )
 def test_every_composition_gives_the_numbers_of_the_facts(facts: Facts, home: str, zone: str, grain: Grain, data: st.DataObject) -> None:
-    through = START + data.draw(st.integers(0, DAYS * 144)) * WINDOW + 7
+    through = START + data.draw(st.sampled_from([DAYS * 144, DAYS * 144, 3 * 144 + 5, 110, 0])) * WINDOW + 7
     rolled: dict[Stored, dict[tuple[int, int], int]] = {}
     for stored, candidates in ((Stored.DAY, windows(Grain.DAY, home)), (Stored.HOUR, windows(Grain.HOUR, "UTC"))):
         chosen = data.draw(st.sets(st.sampled_from(candidates)))
@@ -179,3 +185,11 @@ def test_spans_less_their_parts_hold_what_is_left(taken: set[int]) -> None:
     left = Spans.of(0, 41).without(others)
     points = {point for low, high in zip(left.starts.tolist(), left.ends.tolist(), strict=True) for point in range(low, high)}
     assert points == set(range(41)) - taken
+
+
+def test_hours_of_a_day_that_is_rolled_up_are_not_counted_again() -> None:
+    hours = {(START + n * HOUR, START + (n + 1) * HOUR): START + 2 * DAY for n in range(48)}
+    shelf = Shelf(paid(START + HOUR, START + DAY + HOUR), {Stored.DAY: {(START, START + DAY): START + 2 * DAY}, Stored.HOUR: hours})
+    asked = Range(START, START + 2 * DAY, Grain.DAY)
+    merge = Merge.of(composed(shelf, asked, "UTC", START + 2 * DAY), asked, "USD", sparse=False)
+    assert merge.sums("payments").tolist() == [1, 1]
