@@ -4,7 +4,8 @@ Connect takes a wrong partition without a word and changes nothing (seen with 4.
 connector. So a change is compared with what the connector would use, made, and read back.
 
 Debezium's MongoDB connector keeps ``{"server_id": <topic.prefix>}`` -> ``{"sec", "ord", "resume_token"}``, where the token is the base64
-of its BSON document; given by hand, a plain hex token or a time alone serve too.
+of its BSON document; given by hand, the plain hex token serves too. ``sec`` and ``ord`` without a token do not (seen with 3.6): it calls
+them lost and takes a snapshot. So a time is given as the token that MongoDB itself would hand out for it, had nothing happened there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from millrace_cdc.connect.session import Session
 from millrace_cdc.tokens import BadToken, position
 
 DEBEZIUM_MONGODB = "io.debezium.connector.mongodb.MongoDbConnector"
+
+
+_BETWEEN_EVENTS = "2B0229296E04"
+"""How the tokens of MongoDB 4.0.7 and later end that stand for a time and no event; they sort before every event of their time."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,14 @@ def at_token(token: str) -> dict[str, Any]:
 
 
 def at_time(seconds: int, ordinal: int = 0) -> dict[str, Any]:
-    """Debezium's offset that goes on at a cluster time."""
-    return {"sec": seconds, "ord": ordinal}
+    """Debezium's offset that goes on with the first change at or after a cluster time.
+
+    Raises:
+        RefusedError: the numbers are none of a BSON timestamp.
+    """
+    if not (0 < seconds < 1 << 32 and 0 <= ordinal < 1 << 32):
+        raise RefusedError(f"{seconds}.{ordinal} is not a cluster time: two numbers of 32 bits, the first in seconds since 1970")
+    return {"resume_token": f"82{seconds:08X}{ordinal:08X}{_BETWEEN_EVENTS}"}
 
 
 def hex_token(token: str) -> str:
@@ -87,9 +98,10 @@ def in_words(offset: Mapping[str, Any] | None) -> str:
             seconds, ordinal = position(hex_token(str(token)))
         except RefusedError:
             return ""
-        return f"behind a change of {_instant(seconds)} (ordinal {ordinal})"
+        where = "at" if hex_token(str(token)).endswith(_BETWEEN_EVENTS) else "behind a change of"
+        return f"{where} {_instant(seconds)} (ordinal {ordinal})"
     if int(offset.get("sec", -1)) >= 0:
-        return f"at {_instant(int(offset['sec']))} (ordinal {offset.get('ord', 0)})"
+        return f"{_instant(int(offset['sec']))} (ordinal {offset.get('ord', 0)}) without a token: Debezium takes a snapshot"
     return ""
 
 

@@ -36,13 +36,16 @@ MERCHANT = {
 
 
 @pytest.fixture(scope="module")
-def applied(environ: Settings, database: Any, passwords: list[str]) -> Settings:
+def applied(environ: Settings, database: Any, passwords: list[str], records: Callable[..., list[Record]]) -> Settings:
     # One merchant and one user are there before the connectors: they come by the snapshot.
     database.merchants.insert_one({"_id": "early", **MERCHANT, "ownerEmail": SECRETS[0]})
     database.users.insert_one({"_id": "e" * 22, **user()})
     first = run(environ, "apply")
     assert first.return_value == 0, first.output
     assert not [password for password in passwords if password in first.output]
+    # What is written while Debezium finds the place where its stream begins can be part of the snapshot instead of an event.
+    records("merchants", 1)
+    records("users", 1)
     return environ
 
 

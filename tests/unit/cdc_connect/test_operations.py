@@ -153,7 +153,7 @@ def test_offsets_move_only_while_the_connector_is_stopped(session: Session, fake
         guarded.move(session, "a", guarded.at_time(100))
     session.client.stop("m.c.a")
     moved = guarded.move(session, "a", guarded.at_time(100, 3))
-    assert (moved.before, [entry.offset for entry in moved.after]) == ([], [{"sec": 100, "ord": 3}])
+    assert (moved.before, [entry.offset for entry in moved.after]) == ([], [{"resume_token": "8200000064000000032B0229296E04"}])
     again = guarded.move(session, "a", guarded.at_token(STORED))
     assert again.before == moved.after
     assert again.after[0].offset == {"resume_token": WHOLE}
@@ -174,6 +174,12 @@ def test_a_change_that_connect_only_says_it_made_is_an_error(session: Session, f
         guarded.move(session, "b", guarded.at_time(2), {"server_id": "m"})
 
 
+def test_a_time_that_is_none_is_refused() -> None:
+    for seconds, ordinal in ((0, 0), (1 << 32, 0), (1, 1 << 32)):
+        with pytest.raises(RefusedError, match="is not a cluster time"):
+            guarded.at_time(seconds, ordinal)
+
+
 @pytest.mark.parametrize("token", ["", "82zz", "{}", "AAAA", "hello"])
 def test_what_is_no_resume_token_is_refused(token: str) -> None:
     with pytest.raises(RefusedError, match="is not a resume token"):
@@ -182,8 +188,10 @@ def test_what_is_no_resume_token_is_refused(token: str) -> None:
 
 def test_offsets_are_told_in_words() -> None:
     # 0x6B06E316 seconds = 1,795,613,462; 2026-11-25 13:31:02 UTC by `date --utc --date=@1795613462`.
-    assert guarded.in_words({"sec": -1, "ord": -1, "resume_token": STORED}) == "behind a change of 2026-11-25 13:31:02 UTC (ordinal 2)"
-    assert guarded.in_words({"sec": 1_795_613_462, "ord": 7}) == "at 2026-11-25 13:31:02 UTC (ordinal 7)"
+    assert guarded.in_words({"sec": -1, "ord": -1, "resume_token": STORED}) == "at 2026-11-25 13:31:02 UTC (ordinal 2)"
+    event = "826B06E316000000022B042C0100296E5A1004" + "AB" * 16 + "463C5F6964003C6D3100000004"
+    assert guarded.in_words({"resume_token": event}) == "behind a change of 2026-11-25 13:31:02 UTC (ordinal 2)"
+    assert guarded.in_words({"sec": 1_795_613_462, "ord": 7}).startswith("2026-11-25 13:31:02 UTC (ordinal 7) without a token")
     assert guarded.in_words({"position": 5}) == guarded.in_words(None) == ""
 
 
