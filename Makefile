@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 EXTRAS := mongo-init collection cdc processors graphql stack build node
 
-.PHONY: help setup prerequisites demo test test-unit chaos lint format lock graphiql bench clean
+.PHONY: help setup prerequisites demo test test-unit chaos lint format docs lock graphiql bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 format: $(STAMP) ## Format and sort imports
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
+
+docs: $(STAMP) ## Write the generated parts of docs/ (commands, settings, metrics) from the code
+	@$(PY) scripts/reference.py
 
 lock: ## Renew the lock files (needs uv)
 	@bash scripts/lock $(EXTRAS)

@@ -32,9 +32,9 @@ def demo(
     """Run the whole pipeline here and replay a real year of retail baskets.
 
     \b
-    Example: millrace demo                      until Ctrl-C, with live payments
-             millrace demo --check              compare with the truth and stop
-             millrace demo --limit-baskets 5000 a smaller year
+    Example: millrace demo                        until Ctrl-C, with live payments
+             millrace demo --check                compare with the truth and stop
+             millrace demo --limit-baskets 5000   a smaller year
     A second start goes on from what is in already, also after a crash.
     """
     home = Home((folder or Path(environ["MILLRACE_HOME"])).resolve())
