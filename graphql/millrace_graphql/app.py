@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings
@@ -23,6 +23,8 @@ from millrace_graphql.http.endpoint import GraphQLEndpoint
 from millrace_graphql.http.persisted import PersistedQueries, load_manifest
 from millrace_graphql.http.rate_limit import RateLimit
 from millrace_graphql.http.response_cache import ResponseCache
+from millrace_graphql.http.streams import Streams
+from millrace_graphql.http.transport_ws import WebSockets
 from millrace_graphql.identity import Authenticator, KeySet
 from millrace_graphql.observability import REGISTRY, observed
 from millrace_graphql.ranges.cassandra import Cassandra
@@ -34,6 +36,8 @@ from millrace_graphql.ranges.notice_feed import NoticeFeed
 from millrace_graphql.ranges.query import ReportQueries
 from millrace_graphql.ranges.redis_wire import Wire
 from millrace_graphql.ranges.report_store import ReportStore
+from millrace_graphql.ranges.resume import Resume
+from millrace_graphql.ranges.subscribers import Hub
 from millrace_graphql.rest import openapi
 from millrace_graphql.rest.problems import not_found_or_method
 from millrace_graphql.rest.routes import Rest
@@ -65,14 +69,18 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     cassandra = Cassandra(CassandraSettings.load(environ), names.keyspace, settings.cassandra_reads, settings.timeout_seconds)
     servers = Servers(cassandra, Wire(redis.url, REDIS_TIMEOUT_SECONDS), names.redis_prefix)
     changes, directory = Changes(), Directory(cassandra)
-    feed = NoticeFeed(redis.url, names.redis_prefix, changes, servers.redis, directory.progress)
+    hub = Hub(settings.max_subscriptions)
+    feed = NoticeFeed(redis.url, names.redis_prefix, changes, servers.redis, directory.progress, hub)
     directory.told = feed.told
     chunks = _chunk_cache(servers, changes, settings)
     queries = ReportQueries(ReportStore(cassandra), directory, chunks, settings)
     responses = ResponseCache(changes, settings.response_cache_bytes)
     authenticator = Authenticator(KeySet(settings.jwks), issuer=settings.issuer, audience=settings.audience, leeway=settings.leeway_seconds)
-    answers = Answers(build_schema(), queries, settings, responses, _persisted(servers, settings), _rate_limit(servers, settings))
-    endpoint = GraphQLEndpoint(answers, responses, authenticator, settings.max_body_bytes)
+    schema = build_schema()
+    answers = Answers(schema, queries, settings, responses, _persisted(servers, settings), _rate_limit(servers, settings))
+    streams = Streams(schema, answers, responses, queries, (hub, Resume(servers.redis, servers.prefix, cassandra)), settings)
+    endpoint = GraphQLEndpoint(answers, responses, authenticator, settings.max_body_bytes, streams)
+    sockets = WebSockets(streams, authenticator, settings.max_socket_operations, settings.max_body_bytes)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -89,6 +97,7 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
 
     routes: list[BaseRoute] = [
         Route("/graphql", endpoint),
+        WebSocketRoute("/graphql", sockets),
         *Rest(queries, authenticator).routes(),
         *_operations(servers, settings),
         *_documentation(settings),

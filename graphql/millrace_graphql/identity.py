@@ -8,7 +8,7 @@ import time
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class Identity:
     subject: str
     role: Role
     merchants: frozenset[str]
+    expires: float = field(default=float("inf"), compare=False)
+    """Epoch seconds at which the token ends."""
 
     @cached_property
     def tenant(self) -> str:
@@ -203,13 +205,13 @@ class Authenticator:
         expires = float(claims["exp"])
         if expires + self._leeway <= self._clock():
             raise UnauthenticatedError("token: expired; ask for a new one")
-        return _identity(claims), expires
+        return _identity(claims, expires + self._leeway), expires
 
 
-def _identity(claims: dict[str, Any]) -> Identity:
+def _identity(claims: dict[str, Any], expires: float) -> Identity:
     role, merchants = claims.get("role"), claims.get("merchants", [])
     if role not in ROLES:
         raise UnauthenticatedError(f"token: the role {role!r:.20} is not one of {', '.join(ROLES)}")
     if not isinstance(merchants, list) or not all(isinstance(merchant, str) for merchant in merchants):
         raise UnauthenticatedError("token: the claim merchants is not a list of merchant ids")
-    return Identity(claims["sub"], role, frozenset(merchants))
+    return Identity(claims["sub"], role, frozenset(merchants), expires)

@@ -41,6 +41,10 @@ class ApiSettings(Settings, group="API"):
     """Whole answers kept per worker; 0 keeps none."""
     chunk_memory_bytes: int = 134_217_728
     """Days of reports kept decoded per worker, in front of Redis; 0 keeps none."""
+    max_subscriptions: int = 10_000
+    """Open subscriptions per worker."""
+    max_socket_operations: int = 25
+    """Operations that run at once on one WebSocket."""
     document_cache: int = 1_000
     """Documents whose parse and validation are kept; 0 turns the cache off."""
     max_points: int = 5_000

@@ -105,6 +105,24 @@ class Answers:
         operation = Operation(document, node, request, caller, self._cost(document, node, request))
         return await self._cached(operation, media)
 
+    async def document(self, request: GraphQLRequest) -> Document:
+        """The document of a request, valid or not.
+
+        Raises:
+            ApiError: it is not there, or may not run.
+        """
+        return self.documents.get(await self._persisted.text(request))
+
+    async def charge(self, document: Document, node: OperationDefinitionNode, request: GraphQLRequest, caller: Identity | None) -> None:
+        """Take what an operation costs from its caller's points.
+
+        Raises:
+            LimitExceededError, ThrottledError: it costs more than may be, or more than is left.
+        """
+        cost = self._cost(document, node, request)
+        if self._rate_limit is not None and caller is not None:
+            await self._rate_limit.take(caller.payer, cost)
+
     async def _cached(self, operation: Operation, media: str) -> Answer:
         request, caller = operation.request, operation.caller
         tenant = caller.tenant if caller else ""

@@ -5,6 +5,7 @@ The short way: a known token and a request whose very bytes were answered before
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,12 +13,14 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from millrace_graphql.errors import ApiError
+from millrace_graphql.http import sse
 from millrace_graphql.http.answers import Answer, Answers, refusal
 from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, matches, read_headers
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
-from millrace_graphql.http.request import BadRequestError, ClientGoneError, from_body, from_get, read_body
+from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, read_body
 from millrace_graphql.http.response_cache import Entry, ResponseCache
-from millrace_graphql.identity import Authenticator
+from millrace_graphql.http.streams import Streams
+from millrace_graphql.identity import Authenticator, Identity
 
 LARGEST_KEY = 8_192
 """Requests of more bytes than this are not found by their bytes."""
@@ -26,8 +29,11 @@ LARGEST_KEY = 8_192
 class GraphQLEndpoint:
     """An ASGI application for one path."""
 
-    def __init__(self, answers: Answers, cache: ResponseCache, authenticator: Authenticator, max_body_bytes: int) -> None:
+    def __init__(
+        self, answers: Answers, cache: ResponseCache, authenticator: Authenticator, max_body_bytes: int, streams: Streams | None = None
+    ) -> None:
         self._answers = answers
+        self._streams = streams
         self._cache = cache
         self._authenticator = authenticator
         self._max_body_bytes = max_body_bytes
@@ -59,10 +65,10 @@ class GraphQLEndpoint:
                 self._cache.hits += 1
                 await self._send_kept(send, entry, headers if is_get else None)
                 return
-        try:
-            answer = await self._answer(scope, headers, body)
-        except ClientGoneError:
+        if self._streams is not None and sse.MEDIA.encode() in headers.accept:
+            await self._stream(self._streams, scope, receive, send, headers, body)
             return
+        answer = await self._answer(scope, headers, body)
         if key is not None and answer.extensions is None:
             self._cache.keep(key, answer.entry)
         await _send(send, answer, headers if is_get else None)
@@ -73,16 +79,28 @@ class GraphQLEndpoint:
         if media is None:
             return Answer(refusal(BadRequestError(f"Accept: nothing of {accept!r:.80} is offered; take {JSON} or {GRAPHQL}", 406), JSON))
         try:
-            caller = await self._authenticator.identify(headers.authorization.decode("latin-1"))
-            if scope["method"] == "GET":
-                request = from_get(scope["query_string"])
-            elif scope["method"] == "POST":
-                request = from_body(body, headers.content_type)
-            else:
-                raise BadRequestError(f"method {scope['method']} is not taken here; use GET or POST", 405, {"Allow": "GET, POST"})
+            caller, request = await self._asked(scope, headers, body)
         except ApiError as error:
             return Answer(refusal(error, media))
         return await self._answers.answer(request, caller, media)
+
+    async def _asked(self, scope: Scope, headers: RequestHeaders, body: bytes) -> tuple[Identity | None, GraphQLRequest]:
+        caller = await self._authenticator.identify(headers.authorization.decode("latin-1"))
+        if scope["method"] == "GET":
+            return caller, from_get(scope["query_string"])
+        if scope["method"] == "POST":
+            return caller, from_body(body, headers.content_type)
+        raise BadRequestError(f"method {scope['method']} is not taken here; use GET or POST", 405, {"Allow": "GET, POST"})
+
+    async def _stream(self, streams: Streams, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, body: bytes) -> None:
+        try:
+            caller, request = await self._asked(scope, headers, body)
+        except ApiError as error:
+            await _send_entry(send, refusal(error, JSON))
+            return
+        last = headers.last_event_id
+        payloads = streams.stream(request, caller, "sse", int(last) if last.isdigit() and len(last) < 19 else None)
+        await sse.serve(payloads, receive, send, (caller.expires if caller else float("inf")) - time.time())
 
     async def _send_kept(self, send: Send, entry: Entry, conditional: RequestHeaders | None) -> None:
         if conditional is not None and matches(conditional.if_none_match, entry.etag):

@@ -13,6 +13,8 @@ from graphql import DocumentNode, ExecutionContext, ExecutionResult, GraphQLErro
 from millrace_graphql.errors import ApiError
 from millrace_graphql.identity import Identity
 from millrace_graphql.ranges.query import ReportQueries
+from millrace_graphql.ranges.resume import Resume
+from millrace_graphql.ranges.subscribers import Hub
 
 log = structlog.get_logger()
 
@@ -23,6 +25,11 @@ class Context:
 
     caller: Identity | None
     queries: ReportQueries
+    hub: Hub | None = None
+    """Where changes are heard of; only of a subscription."""
+    resume: Resume | None = None
+    last_event: int | None = None
+    """The watermark that a returning reader of server-sent events names."""
 
 
 class Column(list[Any]):
@@ -40,16 +47,21 @@ class ColumnExecution(ExecutionContext):
 
 
 async def run(
-    schema: GraphQLSchema, document: DocumentNode, variables: dict[str, Any], operation_name: str | None, context: Context
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    variables: dict[str, Any],
+    operation_name: str | None,
+    context: Context,
+    root: Any = None,
 ) -> ExecutionResult | list[GraphQLError]:
     """The result, or the errors for which nothing was run (a bad variable, an unknown operation)."""
-    execution = ColumnExecution.build(schema, document, None, context, variables, operation_name)
+    execution = ColumnExecution.build(schema, document, root, context, variables, operation_name)
     if isinstance(execution, list):
         return execution
     collected = execution.collected_errors
     data: dict[str, Any] | None = None
     try:
-        result: Any = execution.execute_operation(execution.operation, None)
+        result: Any = execution.execute_operation(execution.operation, root)
         data = await result if isawaitable(result) else result
     except GraphQLError as error:  # a null reached the root
         collected.add(error, None)

@@ -21,6 +21,7 @@ class RequestHeaders:
     content_type: bytes = b""
     content_length: bytes = b""
     if_none_match: bytes = b""
+    last_event_id: bytes = b""
     traceparent: bytes = b""
 
 
@@ -38,6 +39,8 @@ def read_headers(pairs: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
             found.content_length = value
         elif name == b"if-none-match":
             found.if_none_match = value
+        elif name == b"last-event-id":
+            found.last_event_id = value
         elif name == b"traceparent":
             found.traceparent = value
     return found

@@ -44,7 +44,7 @@ def from_get(query_string: bytes) -> GraphQLRequest:
     Raises:
         BadRequestError: with the status that fits.
     """
-    return _checked(_from_query(query_string), is_get=True)
+    return checked(_from_query(query_string), is_get=True)
 
 
 def from_body(body: bytes, content_type: bytes) -> GraphQLRequest:
@@ -61,7 +61,7 @@ def from_body(body: bytes, content_type: bytes) -> GraphQLRequest:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(f"the body is not JSON: {error}") from None
-    return _checked(given, is_get=False)
+    return checked(given, is_get=False)
 
 
 async def read_body(receive: Receive, content_length: bytes, limit: int) -> bytes:
@@ -109,7 +109,12 @@ def _from_query(query_string: bytes) -> dict[str, Any]:
     return parameters
 
 
-def _checked(parameters: Any, *, is_get: bool) -> GraphQLRequest:
+def checked(parameters: Any, *, is_get: bool) -> GraphQLRequest:
+    """A request whose parameters have the right types.
+
+    Raises:
+        BadRequestError: names the parameter that has not.
+    """
     if isinstance(parameters, list):
         raise BadRequestError("batches are not taken; send one request at a time")
     if not isinstance(parameters, dict):

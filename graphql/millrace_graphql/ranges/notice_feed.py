@@ -21,13 +21,13 @@ from millrace_graphql.errors import ApiError
 from millrace_graphql.observability import FEED, NOTICES
 from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.redis_wire import Connection, Wire, connect
+from millrace_graphql.ranges.subscribers import Hub
 
 log = structlog.get_logger()
 TICK_SECONDS = 1.0
 TRUST_SECONDS = 3.0
 """How long after an answered ping the caches may be used: a hung connection is noticed within it."""
 LONGEST_PAUSE = 5.0
-Listener = Callable[[Notice], None]
 
 
 async def _pong(connection: Connection) -> None:
@@ -45,6 +45,7 @@ class NoticeFeed:
         changes: Changes,
         wire: Wire,
         progress: Callable[[], Awaitable[object]],
+        hub: Hub,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
@@ -56,8 +57,7 @@ class NoticeFeed:
         self._epoch: bytes | None = None
         self._connection: Connection | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self.listeners: set[Listener] = set()
-        self.progress_listeners: set[Callable[[int | None], None]] = set()
+        self._hub = hub
 
     @property
     def trusted(self) -> bool:
@@ -88,8 +88,7 @@ class NoticeFeed:
             except (RedisError, OSError, TimeoutError):
                 self._distrust()
         self._changes.advance(through_ms)
-        for listener in list(self.progress_listeners):
-            listener(through_ms)
+        self._hub.progressed()
 
     async def _watch(self) -> None:
         """Ask for the progress again and again, so that answers that depend on it do not outlive it."""
@@ -122,7 +121,7 @@ class NoticeFeed:
         async with asyncio.timeout(2.0):
             await connection.call([("SUBSCRIBE", channel(self._prefix))])
         self._epoch = await self._read_epoch()
-        self._changes.forget()
+        self._missed()
         log.info("notices.listening")
         while not connection.closed.done():
             await self._tick(connection)
@@ -134,7 +133,7 @@ class NoticeFeed:
         epoch = await self._read_epoch()
         if epoch != self._epoch:
             self._epoch = epoch
-            self._changes.forget()
+            self._missed()
         await _pong(connection)
         self._changes.trusted_until = asked + TRUST_SECONDS
         FEED.set(1)
@@ -142,6 +141,10 @@ class NoticeFeed:
     async def _read_epoch(self) -> bytes | None:
         [epoch] = await self._wire.call(("GET", epoch_key(self._prefix)))
         return epoch if isinstance(epoch, bytes) else None
+
+    def _missed(self) -> None:
+        self._changes.forget()
+        self._hub.missed()
 
     def _distrust(self) -> None:
         self._changes.trusted_until = float("-inf")
@@ -155,8 +158,7 @@ class NoticeFeed:
             # What it said is not known, so everything may have changed.
             log.warning("notices.unreadable", problem=f"{type(error).__name__}: {error}"[:200])
             NOTICES.labels("unreadable").inc()
-            self._changes.forget()
+            self._missed()
             return
         NOTICES.labels("heard").inc()
-        for listener in list(self.listeners):
-            listener(notice)
+        self._hub.heard(notice)

@@ -23,6 +23,7 @@ from millrace_graphql.schema.peers import Peers
 from millrace_graphql.schema.scalars import DateTime
 from millrace_graphql.schema.selection import caller_of, groups_of, limited
 from millrace_graphql.schema.series import Report, Series, Window
+from millrace_graphql.schema.subscription import Subscription
 
 MAX_MERCHANTS = 1_000
 
@@ -141,5 +142,5 @@ class Query(graphene.ObjectType):  # type: ignore[misc]
 
 def build_schema() -> GraphQLSchema:
     """The executable schema."""
-    built: GraphQLSchema = graphene.Schema(query=Query).graphql_schema
+    built: GraphQLSchema = graphene.Schema(query=Query, subscription=Subscription).graphql_schema
     return built

@@ -1,0 +1,182 @@
+"""Subscriptions over a WebSocket: the graphql-transport-ws protocol.
+
+The token comes in connection_init's payload, {"Authorization": "Bearer ..."}, or in the header of the handshake. Everything is bounded:
+the time to introduce oneself, the size of a message, the operations of a connection, and its life, which ends with the token's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from millrace_graphql.errors import ApiError
+from millrace_graphql.http.headers import read_headers
+from millrace_graphql.http.request import BadRequestError, GraphQLRequest, checked
+from millrace_graphql.http.streams import Streams
+from millrace_graphql.identity import Authenticator, Identity
+
+PROTOCOL = "graphql-transport-ws"
+INIT_SECONDS = 10.0
+PING_SECONDS = 20.0
+INVALID, UNAUTHORIZED, NOT_ACCEPTABLE, INIT_TIMEOUT, EXISTS, TOO_MANY = 4400, 4401, 4406, 4408, 4409, 4429
+
+
+class _Close(Exception):
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason[:120]
+
+
+class WebSockets:
+    """An ASGI application for WebSockets."""
+
+    def __init__(self, streams: Streams, authenticator: Authenticator, most_operations: int, max_message_bytes: int) -> None:
+        self._streams = streams
+        self._authenticator = authenticator
+        self._most_operations = most_operations
+        self._max_message_bytes = max_message_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        await receive()  # websocket.connect
+        if PROTOCOL not in scope.get("subprotocols", ()):
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": NOT_ACCEPTABLE, "reason": f"ask for the subprotocol {PROTOCOL}"})
+            return
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
+        header = read_headers(scope["headers"]).authorization.decode("latin-1")
+        connection = _Connection(self, receive, send, header)
+        try:
+            await connection.run()
+        except _Close as close:
+            with contextlib.suppress(Exception):  # the client may be gone
+                await send({"type": "websocket.close", "code": close.code, "reason": close.reason})
+        finally:
+            await connection.end()
+
+
+class _Connection:
+    def __init__(self, server: WebSockets, receive: Receive, send: Send, header: str) -> None:
+        self._server = server
+        self._receive = receive
+        self._raw_send = send
+        self._header = header
+        self._sending = asyncio.Lock()
+        self._caller: Identity | None = None
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._pinging: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until the client goes or breaks the protocol."""
+        try:
+            async with asyncio.timeout(INIT_SECONDS):
+                first = await self._read()
+        except TimeoutError:
+            raise _Close(INIT_TIMEOUT, "Connection initialisation timeout") from None
+        if first is None:
+            return
+        if first.get("type") != "connection_init":
+            raise _Close(UNAUTHORIZED, "Unauthorized: begin with connection_init")
+        expires = await self._introduced(first.get("payload"))
+        await self._send({"type": "connection_ack"})
+        self._pinging = asyncio.create_task(self._ping())
+        try:
+            async with asyncio.timeout(max(0.0, expires - time.time())):
+                while (message := await self._read()) is not None:
+                    await self._handle(message)
+        except TimeoutError:
+            raise _Close(UNAUTHORIZED, "Unauthorized: the token has expired; connect again with a new one") from None
+
+    async def end(self) -> None:
+        """Tear down whatever runs."""
+        tasks = [*self._operations.values(), *([self._pinging] if self._pinging else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _introduced(self, payload: Any) -> float:
+        given = payload if isinstance(payload, dict) else {}
+        token = given.get("Authorization") or given.get("authorization") or self._header
+        try:
+            # Who asks is settled before anything is opened (I9).
+            self._caller = await self._server._authenticator.identify(token if isinstance(token, str) else "")
+        except ApiError as error:
+            raise _Close(UNAUTHORIZED, f"Unauthorized: {error.message}") from None
+        if self._caller is None:
+            raise _Close(UNAUTHORIZED, "Unauthorized: send {Authorization: 'Bearer <access token>'} with connection_init")
+        return self._caller.expires
+
+    async def _read(self) -> dict[str, Any] | None:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        content = message.get("text") or message.get("bytes") or ""
+        if len(content) > self._server._max_message_bytes:
+            raise _Close(INVALID, f"Message longer than {self._server._max_message_bytes} bytes")
+        try:
+            found = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            raise _Close(INVALID, "Message is not JSON") from None
+        if not isinstance(found, dict):
+            raise _Close(INVALID, "Message is not an object")
+        return found
+
+    async def _handle(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "subscribe":
+            self._subscribe(message)
+        elif kind == "complete":
+            task = self._operations.pop(str(message.get("id")), None)
+            if task:
+                task.cancel()
+        elif kind == "ping":
+            await self._send({"type": "pong"})
+        elif kind == "connection_init":
+            raise _Close(TOO_MANY, "Too many initialisation requests")
+        elif kind != "pong":
+            raise _Close(INVALID, f"Message of an unknown type {kind!r:.40}")
+
+    def _subscribe(self, message: dict[str, Any]) -> None:
+        key = message.get("id")
+        if not isinstance(key, str) or not key:
+            raise _Close(INVALID, "subscribe: id is missing or not a string")
+        if key in self._operations:
+            raise _Close(EXISTS, f"Subscriber for {key:.40} already exists")
+        if len(self._operations) >= self._server._most_operations:
+            raise _Close(TOO_MANY, f"More than {self._server._most_operations} operations on one connection")
+        try:
+            request = checked(message.get("payload"), is_get=False)
+        except BadRequestError as error:
+            raise _Close(INVALID, f"subscribe: {error.message}") from None
+        task = asyncio.create_task(self._operate(key, request))
+        self._operations[key] = task
+        task.add_done_callback(lambda done: self._operations.pop(key, None) if self._operations.get(key) is done else None)
+
+    async def _operate(self, key: str, request: GraphQLRequest) -> None:
+        async with contextlib.aclosing(self._server._streams.stream(request, self._caller, "websocket")) as payloads:
+            async for payload in payloads:
+                quoted = orjson.dumps(key)
+                if payload.failed:
+                    errors = orjson.dumps(orjson.loads(payload.body)["errors"])
+                    await self._send_text(b'{"id":' + quoted + b',"type":"error","payload":' + errors + b"}")
+                    return
+                await self._send_text(b'{"id":' + quoted + b',"type":"next","payload":' + payload.body + b"}")
+        await self._send({"id": key, "type": "complete"})
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            await self._send({"type": "ping"})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_text(orjson.dumps(message))
+
+    async def _send_text(self, content: bytes) -> None:
+        async with self._sending:
+            await self._raw_send({"type": "websocket.send", "text": content.decode()})
