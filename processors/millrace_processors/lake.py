@@ -102,20 +102,49 @@ class Lake:
         ends = {"start-snapshot-id": str(snapshot.parent), "end-snapshot-id": str(snapshot.id)}
         return self.session.read.options(**ends).table(self.facts)
 
-    def _table(self) -> Any:
+    def between(self, after: int, newest: Snapshot) -> DataFrame | None:
+        """The facts that were appended after one snapshot (its id) up to another; None where maintenance has not kept all in between."""
+        known = newest.id
+        for found in self._history():
+            if found.id == known and known != after:
+                if found.parent is None:
+                    return None
+                known = found.parent
+        if known != after:
+            return None
+        if newest.id == after:
+            return self.read(newest).where("false")
+        ends = {"start-snapshot-id": str(after), "end-snapshot-id": str(newest.id)}
+        return self.session.read.options(**ends).table(self.facts)
+
+    def epoch(self) -> int:
+        """When the facts table was created, in microseconds: another lake has another one."""
+        return int(self._table().properties()[EPOCH])
+
+    def newest_of(self, table: str) -> int | None:
+        """The id of a table's newest snapshot, or None of an empty table."""
+        found = self._table(table).currentSnapshot()
+        return None if found is None else int(found.snapshotId())
+
+    def holds(self, table: str, snapshot: int) -> bool:
+        """Whether maintenance has kept a snapshot."""
+        return self._table(table).snapshot(snapshot) is not None
+
+    def _table(self, name: str | None = None) -> Any:
         jvm: Any = self.session._jvm
         try:
-            table = jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(self.session._jsparkSession, self.facts)
+            table = jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(self.session._jsparkSession, name or self.facts)
         except Exception as error:
-            raise LakeError(f"the lake has no table {self.facts}; run `millrace process tables`") from error
+            raise LakeError(f"the lake has no table {name or self.facts}; run `millrace process tables`") from error
         table.refresh()
         return table
 
     def _history(self) -> Iterator[Snapshot]:
-        """Snapshots from the newest back along their parents, as far as maintenance has kept them."""
+        """Snapshots from the newest back, those that maintenance has kept."""
         table = self._table()
-        epoch, found = int(table.properties()[EPOCH]), table.currentSnapshot()
-        while found is not None:
-            parent = found.parentId()
-            yield Snapshot(found.snapshotId(), parent, epoch + found.sequenceNumber(), found.summary().get(BATCH))
-            found = table.snapshot(parent) if parent is not None else None
+        epoch = int(table.properties()[EPOCH])
+        # The history is one line. Maintenance leaves gaps in it, which parents would not lead across; the list is in the order of commits.
+        kept = table.snapshots()
+        for place in reversed(range(len(kept))):
+            found = kept[place]
+            yield Snapshot(found.snapshotId(), found.parentId(), epoch + found.sequenceNumber(), found.summary().get(BATCH))

@@ -54,10 +54,14 @@ def starts_of(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Flags:
     return starts
 
 
-def compute(batch: pa.RecordBatch) -> Reports:
-    """The reports of a batch that holds each of its keys whole."""
-    key_starts = starts_of(batch, ("merchant_id", "window_start", "currency"))
-    fact_starts = key_starts | starts_of(batch, ("fact_id",))
+def compute(batch: pa.RecordBatch, window: str = "window_start") -> Reports:
+    """The reports of a batch that holds each of its keys whole.
+
+    ``window`` names the column of the windows' starts: one of longer windows gives the merges of their 10-minute reports, each of which
+    has to be whole (facts sorted by merchant, longer window, currency, 10-minute window, and on as above).
+    """
+    key_starts = starts_of(batch, ("merchant_id", window, "currency"))
+    fact_starts = key_starts | starts_of(batch, ("window_start", "fact_id"))
     versions = fact_starts | starts_of(batch, ("version", "version_order"))
     first = np.flatnonzero(key_starts)
     group = np.cumsum(key_starts) - 1
@@ -80,7 +84,7 @@ def compute(batch: pa.RecordBatch) -> Reports:
     keys = batch.take(pa.array(first))
     return Reports(
         merchants=keys.column("merchant_id").to_pylist(),
-        window_ms=_ints(keys, "window_start") // 1000,
+        window_ms=_ints(keys, window) // 1000,
         currencies=keys.column("currency").to_pylist(),
         counters=counters,
         breakdowns={f"by_{name}": breakdown(payments.column(name), payers, amounts, n) for name in DIMENSIONS},
