@@ -48,6 +48,9 @@ def program_listening_on(port: int) -> str:
 class OwnMongod:
     """mongod with authentication on a port and folder of its own; kill() is SIGKILL."""
 
+    OPTIONS: tuple[str, ...] = ()
+    """More options of mongod."""
+
     def __init__(self, shared_uri: str, folder: Path) -> None:
         self._program = program_listening_on(urlsplit(shared_uri).port or 27017)
         self._folder = folder
@@ -78,7 +81,7 @@ class OwnMongod:
         """Start, or start again on the same data, and wait until it answers."""
         options = ["--port", str(self._port), "--bind_ip", "127.0.0.1", "--replSet", "rs0", "--auth", "--wiredTigerCacheSizeGB", "0.25"]
         files = ["--dbpath", "data", "--keyFile", "key", "--logpath", "log", "--logappend"]
-        self._process = subprocess.Popen([self._program, *options, *files], cwd=self._folder, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([self._program, *options, *files, *self.OPTIONS], cwd=self._folder, stdout=subprocess.DEVNULL)
         until(self._answers, "mongod answers")
 
     def kill(self) -> None:
