@@ -6,7 +6,10 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from pyspark.sql import SparkSession
 
+from millrace_processors.session import build
+from millrace_processors.settings import Config
 from tests.support.servers import Servers, close_home, open_home, unique_names
 
 
@@ -60,6 +63,22 @@ def redis_server(servers: Servers) -> dict[str, str]:
 def spark_jars(servers: Servers) -> dict[str, str]:
     """Spark's extra jars: MILLRACE_SPARK_JARS."""
     return servers.spark_jars()
+
+
+@pytest.fixture(scope="session")
+def spark_settings(spark_jars: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a Spark session of the run is built with; each test has a lake namespace of its own."""
+    lake = tmp_path_factory.mktemp("lake")
+    sizes = {"MILLRACE_SPARK_DRIVER_MEMORY": "1g", "MILLRACE_SPARK_SHUFFLE_PARTITIONS": "2"}
+    return {**spark_jars, **sizes, "MILLRACE_LAKE_WAREHOUSE": str(lake), "MILLRACE_HOME": str(lake / ".millrace")}
+
+
+@pytest.fixture(scope="session")
+def spark(spark_settings: dict[str, str]) -> Iterator[SparkSession]:
+    """One Spark session, local[2], for the whole run: starting one takes ten seconds."""
+    session = build(Config.load(spark_settings), "tests")
+    yield session
+    session.stop()
 
 
 @pytest.fixture

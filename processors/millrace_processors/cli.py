@@ -61,17 +61,19 @@ def process() -> None:
 
 @process.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@click.option("--store-only", is_flag=True, help="Only Cassandra's; `process stream` declares the lake's as it starts.")
 @click.pass_obj
-def tables(environ: Mapping[str, str], as_json: bool) -> None:
+def tables(environ: Mapping[str, str], as_json: bool, store_only: bool) -> None:
     """Declare Cassandra's keyspace and tables and the lake's tables; safe to repeat, never drops data."""
     from millrace_processors import session, tables
 
     with reported():
         config = Config.load(environ)
-        store = tables.declare_store(config)
-        spark = session.build(config, "tables")
-        lake = tables.declare_lake(config, spark)
-        spark.stop()
+        store, lake = tables.declare_store(config), []
+        if not store_only:
+            spark = session.build(config, "tables")
+            lake = tables.declare_lake(config, spark)
+            spark.stop()
     if as_json:
         click.echo(orjson.dumps({"store": store, "lake": lake}))
     else:
@@ -95,7 +97,7 @@ def stream(environ: Mapping[str, str], trigger: str, names: tuple[str, ...], ops
              millrace process stream --query payments      the payments only, the rest in another driver
     Exit codes: 0 stopped, 2 a setting or topic is missing, 3 a server is away, 6 a query kept failing.
     """
-    from millrace_processors import session
+    from millrace_processors import session, tables
     from millrace_processors.metrics import Metrics
     from millrace_processors.streaming import Streaming
 
@@ -107,6 +109,7 @@ def stream(environ: Mapping[str, str], trigger: str, names: tuple[str, ...], ops
         spark = session.build(config, "stream")
         # Spark's own handler would tear the session down under a batch.
         stop.install()
+        tables.declare_lake(config, spark)
         job = Streaming(config, spark, metrics, names or QUERIES, trigger)
         with OpsServer(metrics.registry, job.readiness, config.runtime.host, ops_port):
             job.run(stop)

@@ -14,7 +14,7 @@ from millrace_contracts.facts import DIMENSIONS
 from millrace_contracts.settings import RedisSettings
 from millrace_contracts.windows import WINDOW_MS
 from millrace_processors import notices, pruning, report_store, reports
-from millrace_processors.batches import whole_keys
+from millrace_processors.arrow_batches import whole_keys
 from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.settings import Config

@@ -1,7 +1,8 @@
 """Step 6: reports into Cassandra, from the Python workers of Spark.
 
-Every statement is idempotent and carries the report's version as its write timestamp (I7). Reports of one Cassandra partition that
-stand together travel in one unlogged batch. One session a worker process, made after the fork and kept for later tasks.
+Every statement is idempotent and carries the report's version as its write timestamp (I7). Reports whose partitions have the same
+replicas travel together in unlogged batches, so that no coordinator has to pass a part of a batch on. One session a worker process,
+made after the fork and kept for later tasks.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ from millrace_contracts.reports import BREAKDOWNS, COUNTERS, REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain, bucket, from_ms
 from millrace_processors.errors import ReportStoreError
+from millrace_processors.replica_batches import Row, by_replicas
 from millrace_processors.reports import Reports
 
 RETRIED = (RequestExecutionException, NoHostAvailable, OperationTimedOut, DriverException, OSError)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-BATCH_ROWS, BATCH_BYTES = 20, 48 * 1024
 _COLUMNS = (
     "merchant_id", "grain", "bucket", "window_start", "currency", *COUNTERS, *BREAKDOWNS, "customers", "amounts", "revision", "version",
     "complete_through",
 )  # fmt: skip
-_FIRST_SIZED = _COLUMNS.index(BREAKDOWNS[0])
 _BIGINT = struct.Struct(">q")
 _open: dict[CassandraSettings, Session] = {}
 _lock = threading.Lock()
@@ -95,11 +95,11 @@ def write(target: Target, reports: Reports) -> None:
     Raises:
         ReportStoreError: Cassandra did not take them within the patience.
     """
-    deadline, pause, left = time.monotonic() + target.patience_seconds, FIRST_PAUSE, _rows(target, reports)
-    while True:
+    deadline, pause, left = time.monotonic() + target.patience_seconds, FIRST_PAUSE, list(_rows(target, reports))
+    while left:
         try:
             found = session(target.cassandra)
-            left, problem = _attempt(found, _prepared(found, target.keyspace), left, target)
+            left, problem = _attempt(found, target, left)
         except RETRIED as error:
             problem = error
         if not left:
@@ -110,12 +110,8 @@ def write(target: Target, reports: Reports) -> None:
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-Row = list[Any]
-"""Cells in the protocol's bytes, or UNSET_VALUE."""
-
-
-def _rows(target: Target, reports: Reports) -> list[list[Row]]:
-    """The reports' cells in the protocol's bytes, in batches of one partition; the driver's own conversion is ten times slower."""
+def _rows(target: Target, reports: Reports) -> Iterator[Row]:
+    """The reports' cells in the protocol's bytes; the driver's own conversion is ten times slower."""
     pack, grain = _BIGINT.pack, target.grain.value.encode()
     through = UNSET_VALUE if target.complete_through_ms is None else pack(target.complete_through_ms)
     version = pack(target.version)
@@ -125,25 +121,8 @@ def _rows(target: Target, reports: Reports) -> list[list[Row]]:
     maps = [reports.breakdowns[name] for name in BREAKDOWNS]
     cells = zip(*counters, *maps, reports.customers, reports.amounts, map(pack, reports.revision.tolist()), strict=True)
     buckets = {start: bucket(target.grain, from_ms(start)).encode() for start in set(starts)}
-    rows = (
-        [merchant.encode(), grain, buckets[start], pack(start), currency.encode(), *values, version, through, version]
-        for (merchant, start, currency), values in zip(keys, cells, strict=True)
-    )
-    return list(_grouped(rows))
-
-
-def _grouped(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    size = 0
-    for row in rows:
-        weight = sum(map(len, row[_FIRST_SIZED:-3]))
-        if batch and (batch[-1][0] != row[0] or batch[-1][2] != row[2] or len(batch) == BATCH_ROWS or size + weight > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += weight
-    if batch:
-        yield batch
+    for (merchant, start, currency), values in zip(keys, cells, strict=True):
+        yield [merchant.encode(), grain, buckets[start], pack(start), currency.encode(), *values, version, through, version]
 
 
 def _prepared(found: Session, keyspace: str) -> PreparedStatement:
@@ -156,15 +135,16 @@ def _prepared(found: Session, keyspace: str) -> PreparedStatement:
     return cache[keyspace]
 
 
-def _attempt(found: Session, prepared: PreparedStatement, batches: list[list[Row]], target: Target) -> tuple[list[list[Row]], Any]:
-    """Send every batch, so many in flight at a time; those that failed, and one reason."""
+def _attempt(found: Session, target: Target, rows: list[Row]) -> tuple[list[Row], Any]:
+    """Send every row, so many batches in flight at a time; the rows that failed, and one reason."""
+    prepared = _prepared(found, target.keyspace)
     slots, failed, reasons = threading.Semaphore(target.inflight), [], []
-    for batch in batches:
+    for batch in by_replicas(found.cluster.metadata, target.keyspace, rows):
         slots.acquire()
         future = found.execute_async(_statement(prepared, batch))
 
         def refused(error: Exception, batch: list[Row] = batch) -> None:
-            failed.append(batch)
+            failed.extend(batch)
             reasons.append(error)
             slots.release()
 

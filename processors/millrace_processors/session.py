@@ -74,6 +74,8 @@ def properties(config: Config) -> dict[str, str]:
         "spark.sql.adaptive.coalescePartitions.enabled": "false",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Workers talk to the JVM of their machine without a port that others could reach.
+        "spark.python.unix.domain.socket.enabled": "true",
         "spark.sql.streaming.stopTimeout": "60000",
         "spark.sql.extensions": f"{_ICEBERG}.extensions.IcebergSparkSessionExtensions",
         f"spark.sql.catalog.{CATALOG}": f"{_ICEBERG}.SparkCatalog",

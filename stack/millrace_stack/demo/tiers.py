@@ -20,7 +20,7 @@ DECLARE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Declaring collections, validators, indexes and roles", ("mongo-init", "apply")),
     ("Declaring topics", ("topics", "apply")),
     ("Declaring connectors", ("connect", "apply")),
-    ("Declaring tables of the lake and the report store", ("process", "tables")),
+    ("Declaring tables of the report store", ("process", "tables", "--store-only")),
 )
 ORDER = ("collection", "relay", "processors", "api")
 """Payments can be posted from the first on; the others catch up."""

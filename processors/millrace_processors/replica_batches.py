@@ -1,0 +1,60 @@
+"""Rows of Cassandra grouped into batches that one set of replicas holds whole."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Row = list[Any]
+"""Cells in the protocol's bytes, the first three of them the partition key."""
+ROWS, BYTES, PARTITIONS = 20, 48 * 1024, 10
+"""At most so much in one batch: Cassandra warns of batches beyond 64 KiB or ten partitions."""
+_PART = struct.Struct(">H")
+
+
+def routing_key(row: Row) -> bytes:
+    """The bytes that Cassandra hashes for a partition key of three parts: each with its length before and a zero behind."""
+    return b"".join(_PART.pack(len(part)) + part + b"\0" for part in row[:3])
+
+
+def by_replicas(metadata: Any, keyspace: str, rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Batches of rows; ``metadata`` is the driver's, which knows the ring."""
+    open_batches: dict[tuple[Any, ...], _Batch] = {}
+    partition, replicas = None, ()
+    for row in rows:
+        if row[:3] != partition:
+            partition = row[:3]
+            replicas = tuple(host.host_id for host in metadata.get_replicas(keyspace, routing_key(row)))
+        batch = open_batches.setdefault(replicas, _Batch())
+        if batch.full(row):
+            yield batch.rows
+            batch = open_batches[replicas] = _Batch()
+        batch.add(row)
+    for batch in open_batches.values():
+        if batch.rows:
+            yield batch.rows
+
+
+class _Batch:
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._bytes = 0
+        self._partitions: set[tuple[bytes, ...]] = set()
+
+    def full(self, row: Row) -> bool:
+        """Whether a row would be too much for it."""
+        if not self.rows:
+            return False
+        over = len(self._partitions) >= PARTITIONS and tuple(row[:3]) not in self._partitions
+        return over or len(self.rows) >= ROWS or self._bytes + _size(row) > BYTES
+
+    def add(self, row: Row) -> None:
+        """Take a row in."""
+        self.rows.append(row)
+        self._bytes += _size(row)
+        self._partitions.add(tuple(row[:3]))
+
+
+def _size(row: Row) -> int:
+    return sum(len(cell) for cell in row if isinstance(cell, bytes))

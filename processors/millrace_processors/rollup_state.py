@@ -1,0 +1,52 @@
+"""How far the rollups have come, as the progress table holds it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from cassandra.cluster import Session
+
+from millrace_contracts.reports import PROGRESS_PAYMENTS, PROGRESS_ROLLUPS, PROGRESS_TABLE
+from millrace_contracts.windows import from_ms
+
+
+@dataclass(frozen=True)
+class RollupState:
+    """What the last rollup was made of. ``lake``: the epoch of the facts table; ``facts``, ``merchants``: ids of snapshots."""
+
+    through_ms: int
+    lake: int
+    facts: int
+    merchants: int | None
+
+
+class RollupProgress:
+    """The row of the rollups in the progress table, beside that of the reports."""
+
+    def __init__(self, session: Session, keyspace: str) -> None:
+        self._session = session
+        table = f"{keyspace}.{PROGRESS_TABLE}"
+        self._read = session.prepare(f"SELECT to_unix_timestamp(complete_through) AS through, detail FROM {table} WHERE name = ?")  # noqa: S608
+        # Stamped with the instant itself: a rollup that is behind can not take it back (I7).
+        self._through = session.prepare(f"INSERT INTO {table} (name, complete_through) VALUES (?, ?) USING TIMESTAMP ?")  # noqa: S608 - a name of our own
+        self._rest = session.prepare(f"INSERT INTO {table} (name, updated_at, version, detail) VALUES (?, to_timestamp(now()), ?, ?)")  # noqa: S608
+
+    def reports_through(self) -> int | None:
+        """Up to when every change is in the reports, and in the lake."""
+        row = self._session.execute(self._read, (PROGRESS_PAYMENTS,)).one()
+        return row.through if row else None
+
+    def load(self) -> RollupState | None:
+        """What was saved last."""
+        row = self._session.execute(self._read, (PROGRESS_ROLLUPS,)).one()
+        if row is None or row.through is None or not row.detail:
+            return None
+        detail = json.loads(row.detail)
+        return RollupState(row.through, detail["lake"], detail["facts"], detail["merchants"])
+
+    def save(self, state: RollupState, version: int) -> None:
+        """Write it; only once the hours and days that it speaks of are in the store."""
+        detail = json.dumps({"lake": state.lake, "facts": state.facts, "merchants": state.merchants})
+        self._session.execute(self._rest, (PROGRESS_ROLLUPS, version, detail))
+        self._session.execute(self._through, (PROGRESS_ROLLUPS, from_ms(state.through_ms), state.through_ms * 1000))
