@@ -70,7 +70,7 @@ class Store:
             f"INSERT INTO {names.keyspace}.reports (merchant_id, grain, bucket, window_start, currency, payments, gross, refunds, "
             "refunded_amount, failed, smallest, largest, points_used, points_earned, by_method, by_gender, by_age_band, by_grade, "
             "by_country, by_device, customers, amounts, revision, version, complete_through) "
-            f"VALUES (?, '10m', {', '.join('?' * 23)}) USING TIMESTAMP ?"
+            f"VALUES ({', '.join('?' * 25)}) USING TIMESTAMP ?"
         )
 
     def close(self) -> None:
@@ -82,7 +82,12 @@ class Store:
         self.session.execute(f"DROP KEYSPACE IF EXISTS {self.keyspace}", timeout=120)
 
     def row(self, merchant: str, start: datetime, currency: str, written: Written, version: int) -> tuple[object, ...]:
-        """Arguments of the insert."""
+        """Arguments of the insert of a 10-minute report."""
+        return self._row(merchant, ("10m", f"{start:%Y-%m}"), start, currency, written, version, start)
+
+    def _row(
+        self, merchant: str, place: tuple[str, str], start: datetime, currency: str, written: Written, version: int, through: datetime
+    ) -> tuple[object, ...]:
         amounts = [paid.amount for paid in written.paid]
         methods: dict[str, tuple[int, int]] = {}
         for paid in written.paid:
@@ -90,16 +95,21 @@ class Store:
             methods[paid.method] = (n + 1, gross + paid.amount)
         unknown = {"unknown": (len(amounts), sum(amounts))} if amounts else {}
         return (
-            merchant, f"{start:%Y-%m}", start, currency, len(amounts), sum(amounts), len(written.refunded), sum(written.refunded),
+            merchant, *place, start, currency, len(amounts), sum(amounts), len(written.refunded), sum(written.refunded),
             written.failed, min(amounts, default=0), max(amounts, default=0), *written.points,
             methods, unknown, unknown, unknown, unknown, unknown,
             theta([paid.customer for paid in written.paid]), histogram(amounts),
-            len(amounts) + len(written.refunded) + written.failed, version, start, version,
+            len(amounts) + len(written.refunded) + written.failed, version, through, version,
         )  # fmt: skip
 
     def report(self, merchant: str, start: datetime, currency: str, written: Written, version: int = 1) -> None:
         """Write one report."""
         self.session.execute(self._insert, self.row(merchant, start, currency, written, version))
+
+    def rollup(self, merchant: str, grain: str, start: datetime, currency: str, written: Written, through: datetime) -> None:
+        """Write an hour (``1h``) or a day (``1d``)."""
+        bucket = f"{start:%Y}" if grain == "1h" else "all"
+        self.session.execute(self._insert, self._row(merchant, (grain, bucket), start, currency, written, 1, through))
 
     def reports(self, rows: list[tuple[object, ...]]) -> None:
         """Write many rows."""
@@ -107,18 +117,31 @@ class Store:
 
         execute_concurrent_with_args(self.session, self._insert, rows, concurrency=64)
 
-    def merchant(self, merchant: str, currency: str, name: str = "A shop") -> None:
+    def merchant(
+        self,
+        merchant: str,
+        currency: str,
+        name: str = "A shop",
+        zone: str = "Asia/Seoul",
+        kind: str | None = None,
+        region: str | None = None,
+    ) -> None:
         """Write a merchant."""
         self.session.execute(
-            f"INSERT INTO {self.keyspace}.merchants (merchant_id, name, currency, time_zone, country, status, version) "
-            "VALUES (%s, %s, %s, 'Asia/Seoul', 'KR', 'active', 1)",
-            (merchant, name, currency),
+            f"INSERT INTO {self.keyspace}.merchants "
+            "(merchant_id, name, currency, time_zone, country, status, business_type, region, version) "
+            "VALUES (%s, %s, %s, %s, 'KR', 'active', %s, %s, 1)",
+            (merchant, name, currency, zone, kind, region),
         )
 
-    def progress(self, through: datetime) -> None:
-        """Write how far the analysis has come."""
+    def progress(self, through: datetime, name: str = "payments") -> None:
+        """Write how far the analysis has come, or with the name ``rollups`` its hours and days."""
         self.session.execute(
             f"INSERT INTO {self.keyspace}.progress (name, complete_through, updated_at, batch_id, version, detail) "
-            "VALUES ('payments', %s, %s, 1, 1, '')",
-            (through, datetime.now(UTC)),
+            "VALUES (%s, %s, %s, 1, 1, '')",
+            (name, through, datetime.now(UTC)),
         )
+
+    def forget_progress(self, name: str) -> None:
+        """There never were any."""
+        self.session.execute(f"DELETE FROM {self.keyspace}.progress WHERE name = %s", (name,))
