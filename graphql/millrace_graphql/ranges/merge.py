@@ -5,7 +5,7 @@ Only what is additive is added: distinct customers come from the union of their 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +13,10 @@ from datasketches import compact_theta_sketch, theta_union
 
 from millrace_contracts import sketches
 from millrace_contracts.metrics import Kind, Metric, Unit
+from millrace_graphql.ranges.calendar import HOUR_MS
 from millrace_graphql.ranges.columns import Group, Ints, Rows, Table
-from millrace_graphql.ranges.plan import Range
+from millrace_graphql.ranges.histograms import Histograms
+from millrace_graphql.ranges.plan import DAY_MS, Range
 
 QUANTILES = {"medianAmount": 0.5, "p95Amount": 0.95}
 Slice = tuple[str, int, int]
@@ -36,6 +38,7 @@ class Merge:
         self._bounds: dict[Group, tuple[Ints, Ints]] = {}
         self._numbers: dict[str, list[Number]] = {}
         self._slices: dict[str, list[list[Slice]]] = {}
+        self._customer_parts: dict[int, Mapping[tuple[int, int], int]] = {}
 
     @classmethod
     def of(cls, rows: Rows, asked: Range, currency: str, *, sparse: bool) -> Merge:
@@ -92,21 +95,28 @@ class Merge:
 
     def quantiles(self, q: float) -> list[float | None]:
         """A quantile of the payment amounts, from the merged histograms."""
-        return [sketches.quantile(histogram, q) for histogram in self._histograms]
+        return self._histograms.quantiles(q)
 
     @cached_property
-    def _histograms(self) -> list[bytes]:
-        return [blobs[0] if len(blobs) == 1 else sketches.merge(blobs) for blobs in self.blobs(Group.AMOUNTS, "amounts")]
+    def _histograms(self) -> Histograms:
+        return Histograms.of(self.blobs(Group.AMOUNTS, "amounts"))
+
+    def customer_parts(self, index: int) -> Mapping[tuple[int, int], int]:
+        """Distinct customers by [start, end): of one window, of its days of UTC, and of the hours of a window of a day at most."""
+        if index not in self._customer_parts:
+            span = int(self.starts[index]), int(self.ends[index])
+            step = DAY_MS if span[1] - span[0] > DAY_MS else HOUR_MS
+            bounds = np.unique(np.clip(np.arange(span[0] - span[0] % step, span[1] + step, step, dtype=np.int64), *span))
+            parts = self.at(np.append(bounds[:-1], span[0]), np.append(bounds[1:], span[1]))
+            spans = zip(parts.starts.tolist(), parts.ends.tolist(), strict=True)
+            self._customer_parts[index] = dict(zip(spans, parts.customers(), strict=True))
+        return self._customer_parts[index]
 
     def blobs(self, group: Group, column: str) -> list[list[bytes]]:
         """The sketches of each window's reports."""
         low, high = self._places(group)
         values = self._rows[group].values[column]
         return [[blob for blob in values[first:after] if blob] for first, after in zip(low.tolist(), high.tolist(), strict=True)]
-
-    def reports(self, group: Group, index: int) -> Table:
-        """One window's reports."""
-        return self._rows[group].between(int(self.starts[index]), int(self.ends[index]))
 
     def breakdowns(self, column: str) -> list[list[Slice]]:
         """A breakdown map: (value, payments, gross), most gross first, then by value."""

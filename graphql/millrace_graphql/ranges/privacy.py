@@ -2,7 +2,7 @@
 
 A report holds payments and gross by value, and the distinct customers of the window, but not the customers by value. So a cell's
 customers are bounded from below: of the window's C customers at most as many as there are payments outside the cell are not in it.
-The best bound of any part of the window holds for the whole: each stored report, each run of reports, and the window itself.
+The best bound of any part of the window holds for the whole: of its days or hours, and of itself.
 
 A cell with fewer than ``least`` customers is withheld. As the totals are known, what is withheld could be had by subtraction:
 so as many cells are as have at least ``least`` customers behind them together, which is two or more, and else all of them.
@@ -10,14 +10,13 @@ so as many cells are as have at least ``least`` customers behind them together, 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from millrace_contracts import sketches
-from millrace_graphql.ranges.columns import Group
-from millrace_graphql.ranges.merge import Merge, Slice, distinct
-from millrace_graphql.ranges.zones import DAY_MS
+from millrace_graphql.ranges.merge import Merge, Slice
 
 DEMOGRAPHICS = frozenset({"by_gender", "by_age_band", "by_country"})
 """Breakdowns that tell of people."""
@@ -62,35 +61,14 @@ def shown_slices(merge: Merge, index: int, column: str, least: int) -> tuple[lis
     slices = merge.breakdowns(column)[index]
     if column not in DEMOGRAPHICS or not slices:
         return slices, False
-    hidden = withheld(slices, _parts(merge, index, column, least), least)
+    hidden = withheld(slices, _parts(merge, index, column), least)
     return [part for part in slices if part[0] not in hidden], bool(hidden)
 
 
-def _parts(merge: Merge, index: int, column: str, least: int) -> list[Part]:
-    """The window, its days (of UTC), and its reports that are large enough to bound anything."""
-    maps, sketched = merge.reports(Group.BREAKDOWNS, index), merge.reports(Group.CUSTOMERS, index)
-    blobs: dict[int, list[bytes]] = {}
-    for start, blob in zip(sketched.starts.tolist(), sketched.values["customers"], strict=True):
-        blobs.setdefault(start, []).append(blob)
-    whole, days, parts = _Sum(), dict[int, _Sum](), list[Part]()
-    for start, counts in zip(maps.starts.tolist(), maps.values[column], strict=True):
-        payments = {value: n for value, (n, _) in counts.items()}
-        of_report = [blob for blob in blobs.get(start, []) if blob]
-        for total in (whole, days.setdefault(start // DAY_MS, _Sum())):
-            total.add(payments, of_report)
-        if sum(payments.values()) >= least:
-            parts.append(Part(distinct(of_report), payments))
-    return [*parts, whole.part(), *(day.part() for day in days.values() if len(days) > 1)]
-
-
-class _Sum:
-    def __init__(self) -> None:
-        self._payments = Counter[str]()
-        self._blobs: list[bytes] = []
-
-    def add(self, payments: Mapping[str, int], blobs: list[bytes]) -> None:
-        self._payments.update(payments)
-        self._blobs += blobs
-
-    def part(self) -> Part:
-        return Part(distinct(self._blobs), self._payments)
+def _parts(merge: Merge, index: int, column: str) -> list[Part]:
+    """The window and parts of it."""
+    spans = merge.customer_parts(index)
+    bounds = np.array(list(spans), np.int64)
+    payments = merge.at(bounds[:, 0], bounds[:, 1]).breakdowns(column)
+    pairs = zip(spans.values(), payments, strict=True)
+    return [Part(customers, {value: n for value, n, _ in slices}) for customers, slices in pairs]

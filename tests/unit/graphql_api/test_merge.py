@@ -1,14 +1,18 @@
 """Merging against a naive oracle, and the numbers of one case by hand."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace_contracts import sketches
 from millrace_contracts.metrics import BY_NAME, METRICS
 from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.columns import Group, Table, decode, encode, joined
+from millrace_graphql.ranges.histograms import Histograms
 from millrace_graphql.ranges.merge import Merge
 from millrace_graphql.ranges.plan import Range
 from tests.unit.graphql_api.facts import DAY, FACTS, WINDOW, oracle, rows
@@ -43,6 +47,19 @@ def test_quantiles_of_a_range_are_within_one_percent_of_the_sorted_amounts(facts
     else:
         exact = amounts[int((len(amounts) - 1) / 2)]
         assert abs(int(str(value)) - exact) <= exact * 0.0101 + 0.5
+
+
+@given(st.lists(st.lists(st.integers(0, 10**12), max_size=9), max_size=9), st.sampled_from([0.0, 0.3, 0.5, 0.95, 1.0]))
+def test_histograms_merge_as_the_contract_merges_them(windows: list[list[int]], q: float) -> None:
+    blobs = [sketches.encode(Counter(sketches.bucket_index(amount) for amount in amounts)) for amounts in windows]
+    found = Histograms.of([blobs, [], *([blob] for blob in blobs)]).quantiles(q)
+    assert found == [sketches.quantile(sketches.merge(blobs), q), None, *(sketches.quantile(blob, q) for blob in blobs)]
+
+
+@pytest.mark.parametrize("blob", [b"\x02", b"\x01\x00", b"\x01" + b"\x00" * 7])
+def test_a_histogram_of_another_format_is_refused(blob: bytes) -> None:
+    with pytest.raises(ValueError, match="not an amount histogram"):
+        Histograms.of([[], [blob]])
 
 
 @given(FACTS)
@@ -103,7 +120,5 @@ def test_golden_bytes_of_a_chunk() -> None:
 
 
 def test_a_chunk_of_another_format_is_refused() -> None:
-    import pytest
-
     with pytest.raises(ValueError, match="not a chunk of format 1"):
         decode(Group.COUNTERS, b"\x02rest")
