@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
 
 import click
 import orjson
 import structlog
 
+from millrace_cdc.asking import ask, skip, waiting
 from millrace_cdc.errors import RelayError
+from millrace_cdc.letters_cli import dead_letters
 from millrace_cdc.migrating import migrate
 from millrace_cdc.projection import Share
+from millrace_cdc.reporting import AS_JSON, Failed, reported
 from millrace_cdc.running import Configuration, run_stream, run_streams
+from millrace_cdc.status import status, table
 from millrace_contracts import exit_codes
 from millrace_runtime.logs import configure
 from millrace_runtime.stopping import StopSignal
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
-
-
-class Failed(click.ClickException):
-    """The relay ended with an error; its exit code says of which kind."""
-
-    def __init__(self, error: RelayError) -> None:
-        super().__init__(str(error))
-        self.exit_code: int = error.exit_code  # type: ignore[misc]
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    try:
-        yield
-    except RelayError as error:
-        raise Failed(error) from None
 
 
 @click.group()
@@ -45,6 +31,9 @@ def relay() -> None:
     millrace relay run --ops-port 9464    with /health, /ready and /metrics there
     millrace relay run --streams 4        in four parallel streams
     millrace relay migrate --streams 4    change the number of streams without loss
+    millrace relay status                 positions, lag, runway, gaps
+    millrace relay snapshot --filter '{"merchantId": "m1"}'
+    millrace relay dead-letters list      what could not be sent, and why
     """
 
 
@@ -103,10 +92,65 @@ def migrate_command(environ: Mapping[str, str], streams: int | None, as_json: bo
     Example: millrace relay migrate --streams 4 && millrace relay run --streams 4
     """
     settings = Configuration.load(environ)
-    with _reported():
+    with reported():
         done = migrate(settings, streams, StopSignal())
     if as_json:
         click.echo(orjson.dumps(done))
     else:
         click.echo(f"{done['namespace']}: {done['before']} streams before, {done['after']} now, going on from {done['lowest']}")
     return exit_codes.OK
+
+
+@relay.command("status")
+@AS_JSON
+@click.pass_obj
+def status_command(environ: Mapping[str, str], as_json: bool) -> int:
+    """Show every stream's position and how old it is, how long the relay may be down, snapshots, gaps and dead letters.
+
+    Exit code 0 when all is well, 1 when a gap is open, history is lost or the pipeline differs from the saved one.
+    """
+    with reported():
+        found = status(Configuration.load(environ))
+    click.echo(orjson.dumps(found) if as_json else table(found))
+    bad = [stream for stream in found["streams"] if stream["historyLost"] or (stream["gap"] and stream["gap"]["to"] is None)]
+    return exit_codes.DIFFERENT if bad or not found["fingerprintMatches"] else exit_codes.OK
+
+
+@relay.command("snapshot")
+@click.option("--filter", "filter_json", help="Which documents, as a MongoDB filter in extended JSON; all without it.")
+@click.option("--wait", is_flag=True, help="Come back when it is done.")
+@AS_JSON
+@click.pass_obj
+def snapshot_command(environ: Mapping[str, str], filter_json: str | None, wait: bool, as_json: bool) -> int:
+    """Ask the running relay to send documents as they are now (op r), between its changes.
+
+    \b
+    Example: millrace relay snapshot --filter '{"merchantId": "m1"}' --wait
+    """
+    settings = Configuration.load(environ)
+    with reported():
+        request_id = ask(settings, filter_json)
+        while wait and waiting(settings, request_id):
+            time.sleep(0.5)
+    click.echo(orjson.dumps({"id": request_id, "done": wait}) if as_json else f"{'done' if wait else 'asked for'}: {request_id}")
+    return exit_codes.OK
+
+
+@relay.command("skip")
+@click.argument("token")
+@click.option("--reason", required=True, help="Why; it is kept in the dead letter.")
+@click.pass_obj
+def skip_command(environ: Mapping[str, str], token: str, reason: str) -> int:
+    """Go past one change on purpose, where the relay has stopped at one that MongoDB can not send (over 16 MB).
+
+    A dead letter names the token. Stop the relay first, start it again after.
+
+    \b
+    Example: millrace relay skip 826B06E671000000012B02… --reason "18 MB, document was split by hand"
+    """
+    with reported():
+        click.echo(skip(Configuration.load(environ), token, reason))
+    return exit_codes.OK
+
+
+relay.add_command(dead_letters)

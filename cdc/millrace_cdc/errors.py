@@ -39,8 +39,16 @@ class Oversize(RelayError):
     """A change is larger than 16 MB in the form that the server would send it (10334); only a person may go past it."""
 
 
+class CollectionGone(RelayError):
+    """The collection was dropped or renamed and the policy is to stop."""
+
+
 class SourceLost(Exception):
     """MongoDB does not answer for now; the stream is opened again at the committed position."""
+
+
+class Reopen(SourceLost):
+    """Nothing is wrong: the stream is to be opened again at once, at the position that was committed."""
 
 
 class TransactionAborted(Exception):

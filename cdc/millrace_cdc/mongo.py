@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ TRANSIENT = frozenset(
 )
 """Server errors after which a change stream goes on when it is opened again (CursorNotFound, elections, shutdowns, routing)."""
 OVERSIZE = 10334
+_TOKEN = re.compile(r'_data: "([0-9A-F]+)"')
 SNAPSHOT_TOO_OLD = frozenset([239, 246])
 
 
@@ -100,7 +102,12 @@ def _translate(collection: str, error: OperationFailure) -> Exception:
     if code in SNAPSHOT_TOO_OLD:
         return SnapshotTooOld(text)
     if code == OVERSIZE:
-        return Oversize(f"a change of {collection} is larger than 16 MB as the server would send it: {text}")
+        found = _TOKEN.search(text)
+        token = found.group(1) if found else "named above"
+        return Oversize(
+            f"a change of {collection} is larger than 16 MB as the server would send it: {text}. Make the captured fields smaller, or go "
+            f"past it on purpose: `millrace relay skip {token} --reason …`; then read the document by its id"
+        )
     if code in UNAUTHORIZED:
         return Misconfigured(f"MongoDB refuses the relay's user: {text}; see MILLRACE_MONGO_RELAY_URI and run `millrace mongo-init apply`")
     if code in GARBAGE_TOKEN:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from millrace_cdc.audit import Counts
+
 Message = tuple[bytes | None, bytes]
 """Key and value."""
 
@@ -17,8 +19,10 @@ class Portion:
     events: list[Message] = field(default_factory=list)
     dead_letters: list[Message] = field(default_factory=list)
     audits: list[Message] = field(default_factory=list)
-    progress: dict[str, bytes] = field(default_factory=dict)
-    """Key -> value of the progress topic; a later portion of the same transaction replaces an earlier one's."""
+    counts: Counts = field(default_factory=dict)
+    """Events by window, for the audit topic."""
+    progress: dict[str, bytes | None] = field(default_factory=dict)
+    """Key -> value of the progress topic; None removes it; a later portion of a transaction replaces an earlier one's."""
     through_ms: int | None = None
     """Cluster time up to which every change stands in this portion or before it; becomes the low-water markers."""
     cluster_seconds: int | None = None
@@ -67,8 +71,8 @@ class Sink(Protocol):
     def produce(self, portion: Portion) -> None:
         """Put events, dead letters and audits of a portion into the open transaction; raises as ``commit`` does."""
 
-    def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None) -> None:
-        """Add the progress records and the marker (to every partition) and commit.
+    def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None, audit: bytes | None = None) -> None:
+        """Add the progress records, the marker (to every partition) and the audit record, and commit.
 
         Raises:
             TransactionAborted: nothing of it is visible.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from millrace_cdc.audit import Counts, merge
 from millrace_cdc.errors import RelayError, SourceLost
 from millrace_cdc.portions import Portion, Sink, Source
 
@@ -50,7 +51,7 @@ class Committed:
     event_bytes: int
     seconds: float
     """How long the transaction was open, with its commit."""
-    progress: dict[str, bytes]
+    progress: dict[str, bytes | None]
     cluster_seconds: int | None
     caught_up: bool
 
@@ -66,6 +67,7 @@ class Pump:
         observe: Callable[[Committed], None],
         idle: Callable[[], None],
         make_marker: Callable[[int], bytes],
+        make_audit: Callable[[Counts], bytes],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
@@ -74,6 +76,7 @@ class Pump:
         self._observe = observe
         self._idle = idle
         self._make_marker = make_marker
+        self._make_audit = make_audit
         self._clock = clock
         self._clear()
 
@@ -81,7 +84,8 @@ class Pump:
         self._open = False
         self._opened_at = 0.0
         self._events = self._dead_letters = self._bytes = 0
-        self._progress: dict[str, bytes] = {}
+        self._progress: dict[str, bytes | None] = {}
+        self._counts: Counts = {}
         self._through_ms: int | None = None
         self._cluster_seconds: int | None = None
 
@@ -130,6 +134,7 @@ class Pump:
         self._dead_letters += len(portion.dead_letters)
         self._bytes += portion.bytes
         self._progress.update(portion.progress)
+        merge(self._counts, portion.counts)
         self._through_ms = portion.through_ms if portion.through_ms is not None else self._through_ms
         self._cluster_seconds = portion.cluster_seconds or self._cluster_seconds
 
@@ -139,7 +144,8 @@ class Pump:
 
     def _commit(self, caught_up: bool) -> None:
         marker = None if self._through_ms is None else self._make_marker(self._through_ms)
-        self._sink.commit(self._progress, marker)
+        audit = self._make_audit(self._counts) if self._counts else None
+        self._sink.commit(self._progress, marker, audit)
         seconds = self._clock() - self._opened_at
         done = Committed(self._events, self._dead_letters, self._bytes, seconds, self._progress, self._cluster_seconds, caught_up)
         self._clear()

@@ -9,57 +9,27 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 
-from millrace_cdc.errors import Misconfigured, RelayError, SourceLost, TransactionAborted, Unavailable
-from millrace_cdc.events import EventForm, marker
-from millrace_cdc.mongo import Client, RawReader, now_ms
+from millrace_cdc import audit
+from millrace_cdc.capture import Capture, check
+from millrace_cdc.errors import HistoryLost, Reopen, SourceLost, TransactionAborted, Unavailable
+from millrace_cdc.events import marker
+from millrace_cdc.gaps import Gap, gap_key
+from millrace_cdc.mongo import now_ms
 from millrace_cdc.portions import Portion, Source
-from millrace_cdc.progress import Position, Records, decode_record, position_key
-from millrace_cdc.projection import Share, projection_of, stages
+from millrace_cdc.progress import Position, Records, decode_record
 from millrace_cdc.pump import Committed, Pace, Pump
-from millrace_cdc.replies import Change, ReplyEncoder
 from millrace_cdc.settings import RelaySettings
-from millrace_cdc.sink import KafkaSink, Topics
-from millrace_cdc.snapshot import INITIAL, Snapshot, decode_snapshot, encode_snapshot, plan
-from millrace_cdc.snapshot_source import ReadEncoder, SnapshotSource
+from millrace_cdc.sink import KafkaSink
+from millrace_cdc.sources import Sources, gap_audit
 from millrace_cdc.state import RelayState
-from millrace_cdc.stream import ChangeStream, change_stream
+from millrace_cdc.tokens import position as time_of
 from millrace_runtime.stopping import StopSignal
 
 BACKOFF_SECONDS = (0.1, 5.0)
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Capture:
-    """What is captured and by which part of it: the fixed facts of one run."""
-
-    database: str
-    collection: str
-    share: Share
-    fields: tuple[str, ...]
-    fingerprint: str
-    topics: Topics
-    max_message_bytes: int
-
-    @property
-    def namespace(self) -> str:
-        """``<database>.<collection>``."""
-        return f"{self.database}.{self.collection}"
-
-    @property
-    def key(self) -> str:
-        """Key of this stream's position."""
-        return position_key(self.namespace, self.share.stream)
-
-    def position(self, token: str | None = None, at: tuple[int, int] | None = None, *, stream: int | None = None) -> Position:
-        """A position of this stream, or of another one."""
-        number = self.share.stream if stream is None else stream
-        return Position(number, self.share.streams, self.fingerprint, self.topics.partitions, token, at)
 
 
 class Relay:
@@ -68,7 +38,7 @@ class Relay:
     def __init__(
         self,
         capture: Capture,
-        client: Client,
+        sources: Sources,
         sink: KafkaSink,
         read_progress: Callable[[], Records],
         settings: RelaySettings,
@@ -76,18 +46,16 @@ class Relay:
         stop: StopSignal,
     ) -> None:
         self._capture = capture
-        self._client = client
+        self._sources = sources
         self._sink = sink
         self._read_progress = read_progress
         self._settings = settings
         self._state = state
         self._stop = stop
         self._records: Records = {}
-        self._form = EventForm(capture.database, capture.collection)
         self._failed_since: float | None = None
-        self._position = capture.position()
         pace = Pace(settings.transaction_events, settings.transaction_ms / 1000, settings.linger_ms / 1000, settings.idle_ms / 1000)
-        self._pump = Pump(sink, pace, stop, self._committed, state.idle, self._marker)
+        self._pump = Pump(sink, pace, stop, self._committed, state.idle, self._marker, self._audit)
 
     def run(self) -> None:
         """Run until a stop is asked for.
@@ -103,12 +71,17 @@ class Relay:
         attempt = 0
         while not self._stop.is_set:
             source: Source | None = None
+            committed_before = self._state.last_commit
             try:
-                source = self._open()  # 3. snapshot, or stream from the position
+                source = self._sources.open(self._records)  # 3. snapshot, close a gap, or stream from the position
                 self._pump.run(source)  # 4. read, produce, record the position, commit
                 attempt = 0
+            except HistoryLost as error:
+                self._open_gap(error)
+            except Reopen as error:
+                log.info("going on behind it", reason=str(error))
             except (SourceLost, TransactionAborted) as error:
-                attempt = self._recovering(error, attempt)
+                attempt = self._recovering(error, attempt if self._state.last_commit == committed_before else 0)
             finally:
                 if source is not None:
                     source.close()
@@ -123,83 +96,45 @@ class Relay:
                 self._records = self._read_progress()
                 check(self._capture, self._records)
 
-    def _open(self) -> Source:
-        record = self._records.get(self._capture.key)
-        if record is None:
-            return self._open_snapshot()
-        position = Position.decode(record)
-        self._state.enter("connecting", "opening the change stream")
-        reader = RawReader(self._client, self._capture.database, self._capture.collection)
-        capture, self._position = self._capture, position
-        encoder = ReplyEncoder(capture.collection, self._form, self._lookup, capture.max_message_bytes, position.already)
-        settings = self._settings
-        stream = ChangeStream(reader, encoder, self._record, self._control, settings.fetch_events, settings.queue_bytes)
-        stream.open(change_stream(position, stages(capture.fields, capture.share, len(position.already))))
-        self._state.enter("streaming")
-        log.info("streaming", collection=self._capture.namespace, token=position.token, at=position.at)
-        return stream
+    def _open_gap(self, error: HistoryLost) -> None:
+        """Record what is lost before anything else is done about it (I4).
 
-    def _open_snapshot(self) -> Source:
-        capture, settings = self._capture, self._settings
-        self._state.enter("connecting", "planning the snapshot")
-        snapshot = decode_snapshot(capture.namespace, INITIAL, self._records)
-        if snapshot is None:
-            snapshot = plan(self._client, capture.database, capture.collection, INITIAL, settings.snapshot_chunk_documents)
-            self._save(encode_snapshot(capture.namespace, snapshot, now_ms()))
-        encoder = ReadEncoder(capture.namespace, capture.collection, self._form, capture.max_message_bytes)
-        source = SnapshotSource(
-            self._client,
-            capture.database,
-            capture.collection,
-            capture.fields,
-            snapshot,
-            encoder,
-            self._snapshot_done,
-            threads=settings.snapshot_threads,
-            batch_size=settings.fetch_events,
-            queue_bytes=settings.queue_bytes,
-        )
-        self._state.enter("snapshot", f"{source.chunks_left} of {len(snapshot.chunks)} chunks left")
-        log.info("snapshot", collection=capture.namespace, at=snapshot.start, chunks=len(snapshot.chunks), left=source.chunks_left)
-        return source.open()
-
-    def _snapshot_done(self, snapshot: Snapshot) -> dict[str, bytes]:
-        """The records that end the snapshot: the stream goes on right after the time at which it was read, without a gap."""
-        seconds, ordinal = snapshot.start
-        capture, now = self._capture, now_ms()
-        starts = (capture.position(at=(seconds, ordinal + 1), stream=stream) for stream in range(capture.share.streams))
-        records = {position_key(capture.namespace, start.stream): start.encode(now) for start in starts}
-        return {**encode_snapshot(capture.namespace, snapshot, now), **records}
-
-    def _save(self, records: dict[str, bytes]) -> None:
+        Raises:
+            HistoryLost: the policy is to stop.
+        """
+        position = Position.decode(self._records[self._capture.key])
+        start = time_of(position.token) if position.token is not None else position.at or (0, 0)
+        gap = Gap(self._capture.share.stream, start, None, now_ms())
+        key = gap_key(self._capture.namespace, gap.stream)
+        log.error("history lost", gap_from=start, error=str(error), policy=self._settings.on_history_lost)
         self._sink.begin()
+        self._sink.produce(Portion(audits=[gap_audit(self._capture.namespace, gap)]))
+        records = {key: gap.encode()} if self._settings.on_history_lost == "reconcile" else {}
         self._sink.commit(records, None)
         self._remember(records)
-
-    def _record(self, token: str, start_after: bool) -> tuple[str, bytes]:
-        # What an earlier topology had written matters until the stream is past all of it.
-        already = self._position.already if any(token < other for other in self._position.already) else ()
-        made = replace(self._capture.position(token), start_after=start_after, already=already)
-        return self._capture.key, made.encode(now_ms())
-
-    def _control(self, change: Change) -> tuple[Portion, RelayError | SourceLost]:
-        what = change["operationType"]
-        return Portion(), RelayError(f"the collection {self._capture.namespace} saw a {what}; the relay stops before it")
-
-    def _lookup(self, ids: Any) -> Mapping[bytes, Mapping[str, Any]]:
-        return lookup(self._client, self._capture, ids)
+        if self._settings.on_history_lost == "stop":
+            raise HistoryLost(f"{error}; MILLRACE_RELAY_ON_HISTORY_LOST=reconcile closes the gap from {start}") from None
 
     def _marker(self, through_ms: int) -> bytes:
         share = self._capture.share
         return marker(share.stream, share.streams, through_ms, now_ms())
+
+    def _audit(self, counts: audit.Counts) -> bytes:
+        return audit.encode(self._capture.namespace, self._capture.share.stream, counts, now_ms())
 
     def _committed(self, done: Committed) -> None:
         self._failed_since = None
         self._remember(done.progress)
         self._state.committed(done)
 
-    def _remember(self, records: Mapping[str, bytes]) -> None:
-        self._records.update({key: decode_record(value) for key, value in records.items()})
+    def _remember(self, records: Mapping[str, bytes | None]) -> None:
+        for key, value in records.items():
+            if value is None:
+                self._records.pop(key, None)
+            else:
+                self._records[key] = decode_record(value)
+        gap = self._records.get(gap_key(self._capture.namespace, self._capture.share.stream))
+        self._state.gaps_open.set(gap is not None and gap["to"] is None)
 
     def _recovering(self, error: Exception, attempt: int) -> int:
         """Count a failure that may pass; raise when it has lasted too long."""
@@ -221,43 +156,3 @@ def _backoff(attempt: int) -> float:
     low, high = BACKOFF_SECONDS
     delay: float = min(high, low * 2.0 ** min(attempt - 1, 10))
     return delay * random.uniform(0.75, 1.25)  # noqa: S311
-
-
-def lookup(client: Client, capture: Capture, ids: Any) -> dict[bytes, Mapping[str, Any]]:
-    """The captured fields of documents as they are now, by key text."""
-    from millrace_cdc.events import CODEC, key_text
-    from millrace_cdc.mongo import translated
-
-    with translated(capture.collection):
-        found = client[capture.database].get_collection(capture.collection, codec_options=CODEC)
-        rows = found.find({"_id": {"$in": list(ids)}}, projection_of(capture.fields))
-        return {key_text(row["_id"]): row for row in rows}
-
-
-def check(capture: Capture, records: Records) -> None:
-    """Compare what is recorded with what is configured.
-
-    Raises:
-        Misconfigured: names what has changed and what to do.
-    """
-    for key, record in records.items():
-        if key.startswith(f"{capture.namespace}/stream/"):
-            _check(capture, Position.decode(record))
-
-
-def _check(capture: Capture, position: Position) -> None:
-    if position.fingerprint != capture.fingerprint:
-        raise Misconfigured(
-            f"the saved position of {capture.namespace} is for another pipeline ({position.fingerprint}, now {capture.fingerprint}): "
-            "captured fields or operations have changed; events before it have the old form. `millrace relay migrate` accepts the new one"
-        )
-    if position.partitions != capture.topics.partitions:
-        raise Misconfigured(
-            f"{capture.topics.changes} had {position.partitions} partitions and has {capture.topics.partitions}: the same key would go to "
-            "another partition. Let its readers catch up, then `millrace relay migrate` accepts it"
-        )
-    if position.streams != capture.share.streams:
-        raise Misconfigured(
-            f"{capture.namespace} is captured by {position.streams} streams and {capture.share.streams} were asked for; "
-            f"`millrace relay migrate --streams {capture.share.streams}` changes it without loss"
-        )

@@ -10,6 +10,7 @@ import bson
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
+from millrace_cdc.audit import count
 from millrace_cdc.deadletters import dead_letter, undecodable
 from millrace_cdc.events import CODEC, OPS, EventForm, encode_image, key_text
 from millrace_cdc.portions import Portion
@@ -107,6 +108,7 @@ class ReplyEncoder:
                 self._refuse(made, change, key, f"the message has {len(value)} bytes, Kafka takes {self._max}; {_RAISE}", now_ms)
                 continue
             made.events.append((key, value))
+            count(made.counts, OPS[what], after or before)
         return made, None
 
     def _refuse(self, made: Portion, change: Change, key: bytes, reason: str, now_ms: int) -> None:

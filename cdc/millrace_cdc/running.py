@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import click
 import structlog
@@ -15,14 +16,18 @@ from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
 from millrace_cdc.admin import find_topics
+from millrace_cdc.capture import Capture
 from millrace_cdc.errors import Misconfigured
 from millrace_cdc.leases import Leases, lease_group
 from millrace_cdc.mongo import connect
+from millrace_cdc.oplog import OplogWatch
 from millrace_cdc.progress import read_records
 from millrace_cdc.projection import CAPTURED, Share, fingerprint
-from millrace_cdc.relay import Capture, Relay
+from millrace_cdc.relay import Relay
+from millrace_cdc.requests import RequestWatch
 from millrace_cdc.settings import MongoSettings, RelaySettings
 from millrace_cdc.sink import KafkaSink, Topics, producer_config
+from millrace_cdc.sources import Sources
 from millrace_cdc.state import RelayState
 from millrace_cdc.workers import WorkerMetrics, Workers
 from millrace_contracts import topics
@@ -85,6 +90,12 @@ class Configuration:
         config = producer_config(self.kafka.bootstrap, transactional_id, self.relay.transaction_timeout_ms, max_message_bytes)
         return KafkaSink(Producer(config), found, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
 
+    def retry_sink(self, capture: Capture, stop: StopSignal) -> KafkaSink:
+        """The producer of a retried dead letter: a transactional id of its own, so that the running relay is not fenced."""
+        transactional_id = f"{topics.transactional_id(self.names, self.relay.collection, 0)}.retry"
+        config = producer_config(self.kafka.bootstrap, transactional_id, self.relay.transaction_timeout_ms, capture.max_message_bytes)
+        return KafkaSink(Producer(config), capture.topics, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
+
 
 @contextmanager
 def operators(
@@ -116,10 +127,15 @@ def run_stream(settings: Configuration, share: Share, ops_port: int | None, stop
         capture = settings.capture(share)
         sink = settings.sink(capture.topics, capture.max_message_bytes, share.stream, stop)
         bootstrap, patience = settings.kafka.bootstrap, settings.relay.retry_seconds
-        with connect(settings.mongo.relay_uri) as client:
-            Relay(
-                capture, client, sink, lambda: read_records(bootstrap, capture.topics.progress, patience), settings.relay, state, stop
-            ).run()
+        watch = RequestWatch(bootstrap, capture.topics.progress, capture.namespace).start() if share.stream == 0 else None
+        try:
+            with connect(settings.mongo.relay_uri) as client, OplogWatch(client, state, stop):
+                sources = Sources(capture, client, bootstrap, settings.relay, state, watch)
+                progress = partial(read_records, bootstrap, capture.topics.progress, patience)
+                Relay(capture, sources, sink, progress, settings.relay, state, stop).run()
+        finally:
+            if watch is not None:
+                watch.close()
 
 
 def _stop_with_parent(stop: StopSignal) -> None:

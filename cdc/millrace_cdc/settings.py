@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from millrace_contracts.settings import Settings
@@ -39,5 +41,11 @@ class RelaySettings(Settings, group="RELAY"):
     """How long MongoDB or Kafka may stay away before the process exits with code 3."""
     snapshot_chunk_documents: int = Field(50_000, ge=100)
     """Documents of one chunk of a snapshot, about."""
+    snapshot_rate: int = Field(0, ge=0)
+    """Documents a second that a snapshot reads at most; 0 for no bound."""
+    on_drop: Literal["stop", "record"] = "stop"
+    """When the collection is dropped, renamed or invalidated: stop before it, or record it in the audit topic and go on behind it."""
+    on_history_lost: Literal["reconcile", "stop"] = "reconcile"
+    """When the oplog no longer reaches back: compare the source with the topic and close the gap, or exit with code 5."""
     snapshot_threads: int = Field(2, ge=1, le=64)
     """Chunks that are read at the same time."""

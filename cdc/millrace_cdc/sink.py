@@ -82,9 +82,11 @@ class KafkaSink:
         self._send(self._topics.dead_letters, portion.dead_letters, CHANGE_HEADERS)
         self._send(self._topics.audit, portion.audits, CHANGE_HEADERS)
 
-    def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None) -> None:
-        """Add progress and markers and commit."""
+    def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None, audit: bytes | None = None) -> None:
+        """Add progress, markers and the audit record, and commit."""
         self.record(progress)
+        if audit is not None:
+            self._send(self._topics.audit, [(None, audit)], CHANGE_HEADERS)
         for partition in range(self._topics.partitions) if marker is not None else ():
             self._send(self._topics.changes, [(None, marker or b"")], MARKER_HEADERS, partition)
         self._retried("commit", lambda: self._producer.commit_transaction(ATTEMPT_SECONDS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ import bson
 import structlog
 from bson.raw_bson import RawBSONDocument
 
+from millrace_cdc.audit import count
 from millrace_cdc.byte_queue import ByteQueue, Closed
 from millrace_cdc.deadletters import dead_letter, undecodable
 from millrace_cdc.errors import RelayError, SourceLost
@@ -34,9 +36,20 @@ class _Reply:
 
 
 class ReadEncoder:
-    """Makes op r events of what a find returned. ``max_message_bytes`` is the broker's limit for one message."""
+    """Makes op r events of what a find returned.
 
-    def __init__(self, namespace: str, collection: str, form: EventForm, max_message_bytes: int) -> None:
+    ``max_message_bytes`` is the broker's limit for one message; ``wanted`` says whether a document (key, image) is to be sent.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        collection: str,
+        form: EventForm,
+        max_message_bytes: int,
+        wanted: Callable[[bytes, bytes], bool] = lambda key, image: True,
+    ) -> None:
+        self._wanted = wanted
         self.namespace = namespace
         self._collection = collection
         self._form = form
@@ -58,16 +71,20 @@ class ReadEncoder:
     def _add(self, made: Portion, document: Mapping[str, Any], at: Time, read_ms: int) -> None:
         key = key_text(document["_id"])
         try:
-            value = self._form.read(OP_READ, encode_image(document), at, read_ms)
+            image = encode_image(document)
+            value = self._form.read(OP_READ, image, at, read_ms)
         except TypeError as error:
             reason = f"a value has no JSON form: {error}"
             made.dead_letters.append(dead_letter(self._collection, None, reason, bson.encode(document), key, read_ms))
+            return
+        if not self._wanted(key, image):
             return
         if len(value) + len(key) > self._max:
             reason = f"the message has {len(value)} bytes, Kafka takes {self._max}; raise max.message.bytes of the topic"
             made.dead_letters.append(dead_letter(self._collection, None, reason, bson.encode(document), key, read_ms))
             return
         made.events.append((key, value))
+        count(made.counts, OP_READ, document)
 
 
 def _last_id(raw: bytes) -> str | None:
@@ -76,8 +93,30 @@ def _last_id(raw: bytes) -> str | None:
     return id_text(batch[-1]["_id"]) if batch else None
 
 
+class Throttle:
+    """Spreads documents over time: ``rate`` a second over all threads, 0 for no bound."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def pause(self, documents: int, now: float | None = None) -> float:
+        """Seconds to wait after so many documents."""
+        if not self._rate:
+            return 0.0
+        with self._lock:
+            now = time.monotonic() if now is None else now
+            self._free_at = max(self._free_at, now) + documents / self._rate
+            return self._free_at - now
+
+
 class SnapshotSource:
-    """A ``Source`` of op r events; ``threads`` read chunks at the same time, ``finish`` gives the records that end it."""
+    """A ``Source`` of op r events; ``threads`` read chunks at the same time, ``finish`` gives the records that end it.
+
+    ``rate`` bounds the documents a second (0: none); ``record`` is whether chunks leave progress records; ``first`` comes
+    before all else (the plan's records).
+    """
 
     def __init__(
         self,
@@ -87,18 +126,24 @@ class SnapshotSource:
         fields: tuple[str, ...],
         snapshot: Snapshot,
         encoder: ReadEncoder,
-        finish: Callable[[Snapshot], dict[str, bytes]],
+        finish: Callable[[Snapshot], dict[str, bytes | None]],
         *,
         threads: int,
         batch_size: int,
         queue_bytes: int,
+        rate: int = 0,
+        record: bool = True,
+        first: Portion | None = None,
     ) -> None:
         self._client, self._database, self._collection, self._fields = client, database, collection, fields
         self._snapshot = snapshot
         self._chunks = {chunk.index: chunk for chunk in snapshot.chunks}
         self._encoder = encoder
         self._finish = finish
-        self._batch_size = batch_size
+        self._batch_size = batch_size if not rate else max(1, min(batch_size, rate // 4))
+        self._throttle = Throttle(rate)
+        self._record = record
+        self._first = first
         self._queue: ByteQueue[_Reply | Exception] = ByteQueue(queue_bytes)
         self._pending = [chunk for chunk in reversed(snapshot.chunks) if not chunk.done]
         self._lock = threading.Lock()
@@ -106,6 +151,10 @@ class SnapshotSource:
         self._threads = [threading.Thread(target=self._work, name=f"snapshot-{n}", daemon=True) for n in range(threads)]
         self._last_read: dict[int, str | None] = {}
         self.finished = False
+
+    def finish_with(self, finish: Callable[[Snapshot], dict[str, bytes | None]]) -> None:
+        """Change what ends it."""
+        self._finish = finish
 
     def open(self) -> SnapshotSource:
         """Start to read."""
@@ -125,6 +174,9 @@ class SnapshotSource:
 
     def take(self, seconds: float) -> Portion | None:
         """The next reply as a portion; the last one ends the snapshot."""
+        if self._first is not None:
+            portion, self._first = self._first, None
+            return portion
         if self.chunks_left == 0:
             return self._end()
         item = self._queue.get(seconds)
@@ -141,7 +193,8 @@ class SnapshotSource:
         portion, last = self._encoder.portion(reply.raw, reply.at, skip=chunk.last)
         chunk = replace(chunk, at=reply.at, last=last or chunk.last, done=reply.last, events=chunk.events + portion.count)
         self._chunks[chunk.index] = chunk
-        portion.progress[f"{snapshot_key(self._encoder.namespace, self._snapshot.id)}/{chunk.index}"] = encode_chunk(chunk)
+        if self._record:
+            portion.progress[f"{snapshot_key(self._encoder.namespace, self._snapshot.id)}/{chunk.index}"] = encode_chunk(chunk)
         return portion
 
     def _work(self) -> None:
@@ -181,6 +234,7 @@ class SnapshotSource:
         while True:
             yield _Reply(chunk.index, chunk.at, raw, reader.exhausted)
             self._last_read[chunk.index] = _last_id(raw) or chunk.last
+            self._closing.wait(self._throttle.pause(self._batch_size))
             if reader.exhausted:
                 return
             raw = reader.more(self._batch_size)

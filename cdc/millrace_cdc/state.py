@@ -69,6 +69,18 @@ class RelayState:
             self._cluster_seconds = done.cluster_seconds or self._cluster_seconds
             self._caught_up = done.caught_up
 
+    @property
+    def last_commit(self) -> float | None:
+        """When a transaction was committed last; None before the first."""
+        with self._lock:
+            return self._committed_at
+
+    @property
+    def cluster_seconds(self) -> int | None:
+        """Cluster time of the last committed position, in seconds."""
+        with self._lock:
+            return self._cluster_seconds
+
     def idle(self) -> None:
         """Nothing waits and nothing is open."""
         with self._lock:

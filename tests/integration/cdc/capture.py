@@ -17,7 +17,9 @@ from typing import Any
 import httpx
 import psutil
 from confluent_kafka import Consumer, Message, TopicPartition
+from pymongo import MongoClient
 
+from tests.integration.collection.processes import OwnMongod
 from tests.support.waiting import wait_until
 
 PAID = datetime(2026, 3, 4, 5, 6, 7, 891000, tzinfo=UTC)
@@ -57,6 +59,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def millrace(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `millrace` command to its end."""
+    command = [sys.executable, "-m", "millrace", *arguments]
+    return subprocess.run(command, env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, check=False, timeout=120)
 
 
 class RelayProcess:
@@ -169,3 +177,25 @@ class Topic:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+class SmallOplog(OwnMongod):
+    """A mongod of a test's own whose oplog holds little, so that it rolls over."""
+
+    OPTIONS = ("--oplogSize", "16", "--setParameter", "minSnapshotHistoryWindowInSeconds=5")
+
+    def roll_over(self, client: MongoClient[dict[str, Any]]) -> None:
+        """Write until the oldest entry is newer than all that is there now."""
+        oplog = client.local["oplog.rs"]
+        newest = oplog.find_one(sort=[("$natural", -1)])
+        assert newest is not None
+
+        def rolled() -> bool:
+            for _ in range(4):
+                client.rolling.filler.insert_many([{"text": "x" * 200_000} for _ in range(10)])
+            client.rolling.filler.drop()
+            client.admin.command("fsync")
+            oldest = oplog.find_one(sort=[("$natural", 1)])
+            return oldest is not None and oldest["ts"] > newest["ts"]
+
+        wait_until(rolled, 120, "the oplog rolls over")

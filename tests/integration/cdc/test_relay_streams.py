@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pymongo.collection import Collection
 
-from tests.integration.cdc.capture import RelayProcess, Topic, payment
+from tests.integration.cdc.capture import RelayProcess, Topic, millrace, payment
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 Payments = Collection[dict[str, Any]]
 MakeRelay = Callable[..., RelayProcess]
 Read = Callable[[str], Topic]
-
-
-def millrace(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "millrace", *arguments]
-    return subprocess.run(command, env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, check=False, timeout=120)
 
 
 def amounts(topic: Topic) -> dict[str, list[int]]:

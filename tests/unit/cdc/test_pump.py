@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from millrace_cdc.errors import RelayError, SourceLost, TransactionAborted
@@ -52,7 +54,7 @@ class FakeSource:
 class FakeSink:
     def __init__(self) -> None:
         self.open: list[Portion] | None = None
-        self.committed: list[tuple[int, dict[str, bytes], bytes | None]] = []
+        self.committed: list[tuple[int, dict[str, bytes | None], bytes | None]] = []
         self.fail: Exception | None = None
 
     def begin(self) -> None:
@@ -63,7 +65,7 @@ class FakeSink:
         assert self.open is not None
         self.open.append(portion)
 
-    def commit(self, progress: dict[str, bytes], marker: bytes | None) -> None:
+    def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None, audit: bytes | None = None) -> None:
         assert self.open is not None
         if self.fail:
             raise self.fail
@@ -81,7 +83,7 @@ def portion(events: int, token: str = "t", through: int | None = None) -> Portio
 def pumped(script: list[Portion | Exception | None], *, waiting: bool = False, sink: FakeSink | None = None) -> FakeSink:
     clock, stop, used = Clock(), StopSignal(), sink or FakeSink()
     seen: list[Committed] = []
-    pump = Pump(used, PACE, stop, seen.append, lambda: None, lambda through: str(through).encode(), clock)
+    pump = Pump(used, PACE, stop, seen.append, lambda: None, lambda through: str(through).encode(), lambda counts: b"counts", clock)
     try:
         pump.run(FakeSource(clock, script, stop, waiting=waiting))
     finally:

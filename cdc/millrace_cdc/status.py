@@ -1,0 +1,131 @@
+"""What `millrace relay status` shows: every stream's position, lag, runway, gap and snapshot, from the topics and MongoDB."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from millrace_cdc.gaps import gap_key
+from millrace_cdc.mongo import connect
+from millrace_cdc.oplog import Oplog, read_oplog
+from millrace_cdc.progress import Position, Records, position_key, read_records
+from millrace_cdc.projection import Share
+from millrace_cdc.running import Configuration
+from millrace_cdc.snapshot import INITIAL, decode_snapshot
+from millrace_cdc.tokens import position as time_of
+
+PATIENCE_SECONDS = 15.0
+
+
+def status(settings: Configuration) -> dict[str, Any]:
+    """The status as JSON has it.
+
+    Raises:
+        Misconfigured, Unavailable: a topic is missing, or Kafka away.
+    """
+    capture = settings.capture(Share())
+    records = read_records(settings.kafka.bootstrap, capture.topics.progress, PATIENCE_SECONDS)
+    with connect(settings.mongo.relay_uri) as client:
+        oplog = read_oplog(client)
+    found = describe(capture.namespace, records, oplog, time.time())
+    end = _messages(settings.kafka.bootstrap, capture.topics.dead_letters)
+    return {**found, "fingerprintMatches": _matches(found, capture.fingerprint), "deadLetters": end}
+
+
+def _matches(found: Mapping[str, Any], fingerprint: str) -> bool:
+    return all(stream["fingerprint"] == fingerprint for stream in found["streams"])
+
+
+def describe(namespace: str, records: Records, oplog: Oplog | None, now: float) -> dict[str, Any]:
+    """The status from progress records; pure."""
+    prefix = position_key(namespace, 0).removesuffix("0")
+    found = sorted((Position.decode(record) for key, record in records.items() if key.startswith(prefix)), key=lambda each: each.stream)
+    snapshot = decode_snapshot(namespace, INITIAL, records)
+    requests = [key.rsplit("/", 1)[1] for key in records if key.startswith(f"{namespace}/request/")]
+    return {
+        "collection": namespace,
+        "oplog": {"oldest": oplog.oldest, "newest": oplog.newest, "seconds": oplog.newest - oplog.oldest} if oplog else None,
+        "snapshot": None
+        if snapshot is None
+        else {
+            "done": snapshot.done,
+            "at": snapshot.start,
+            "chunks": len(snapshot.chunks),
+            "chunksDone": sum(chunk.done for chunk in snapshot.chunks),
+            "documents": sum(chunk.events for chunk in snapshot.chunks),
+        },
+        "requests": requests,
+        "streams": [_stream(namespace, each, records, oplog, now) for each in found],
+    }
+
+
+def _stream(namespace: str, each: Position, records: Records, oplog: Oplog | None, now: float) -> dict[str, Any]:
+    seconds, ordinal = time_of(each.token) if each.token is not None else each.at or (0, 0)
+    recorded_ms = records[position_key(namespace, each.stream)]["recorded_ms"]
+    gap = records.get(gap_key(namespace, each.stream))
+    return {
+        "stream": each.stream,
+        "streams": each.streams,
+        "token": each.token,
+        "clusterTime": [seconds, ordinal],
+        "ageSeconds": round(max(0.0, now - seconds), 1),
+        "recordedSecondsAgo": round(max(0.0, now - recorded_ms / 1000), 1),
+        "runwaySeconds": oplog.runway_seconds(seconds) if oplog else None,
+        "historyLost": bool(oplog and seconds < oplog.oldest),
+        "fingerprint": each.fingerprint,
+        "catchingUpTopology": bool(each.already),
+        "gap": {"from": gap["from"], "to": gap["to"], "repeated": gap["repeated"], "removed": gap["removed"]} if gap else None,
+    }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The status for a person."""
+    lines = [f"collection    {found['collection']}"]
+    oplog, snapshot = found["oplog"], found["snapshot"]
+    lines.append(f"oplog         reaches back {_span(oplog['seconds'])}" if oplog else "oplog         not told by this server")
+    if snapshot is not None:
+        state = "done" if snapshot["done"] else f"{snapshot['chunksDone']} of {snapshot['chunks']} chunks"
+        lines.append(f"snapshot      {state}, {snapshot['documents']} documents")
+    lines.append(f"dead letters  {found['deadLetters']}")
+    if found["requests"]:
+        lines.append(f"asked for     {len(found['requests'])} ad-hoc snapshots wait: {', '.join(found['requests'])}")
+    if not found["fingerprintMatches"]:
+        lines.append("pipeline      differs from the saved one; `millrace relay migrate` accepts it")
+    if not found["streams"]:
+        lines.append("streams       none yet; start with `millrace relay run`")
+    for stream in found["streams"]:
+        lines.append(_line(stream))
+    return "\n".join(lines)
+
+
+def _line(stream: Mapping[str, Any]) -> str:
+    runway = "?" if stream["runwaySeconds"] is None else _span(stream["runwaySeconds"])
+    line = f"stream {stream['stream']} of {stream['streams']}  position {_span(stream['ageSeconds'])} old, "
+    line += f"recorded {_span(stream['recordedSecondsAgo'])} ago, may be down for {runway}"
+    if stream["historyLost"]:
+        line += "  HISTORY LOST"
+    if stream["gap"]:
+        ending = "OPEN" if stream["gap"]["to"] is None else f"closed at {stream['gap']['to']}, {stream['gap']['repeated']} repeated"
+        line += f"  gap from {stream['gap']['from']}: {ending}"
+    return line
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _messages(bootstrap: str, topic: str) -> int:
+    """Offsets between a topic's beginning and its end: an upper bound of its messages."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "millrace-status", "log_level": 0})
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        marks = [consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10) for partition in partitions]
+        return sum(high - low for low, high in marks)
+    finally:
+        consumer.close()

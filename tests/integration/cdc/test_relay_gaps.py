@@ -1,0 +1,104 @@
+"""Lost history, with an own mongod whose oplog really rolls over: named, shown, and closed by comparing (I4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import Timestamp
+from click.testing import CliRunner
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from millrace_cdc.topics_cli import topics
+from millrace_mongo_init.cli import mongo_init
+from tests.integration.cdc.capture import RelayProcess, SmallOplog, Topic, millrace, payment
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.stack
+Payments = Collection[dict[str, Any]]
+MakeRelay = Callable[..., RelayProcess]
+Read = Callable[[str], Topic]
+
+
+@pytest.fixture
+def small(mongo_server: dict[str, str], kafka_server: dict[str, str], names: dict[str, str], tmp_path: Path) -> Iterator[SmallOplog]:
+    """A replica set of one with an oplog of a few megabytes."""
+    with SmallOplog(mongo_server["MILLRACE_MONGO_ADMIN_URI"], tmp_path / "mongod") as server:
+        server.environ |= {**kafka_server, **names} | {name: value for name, value in server.environ.items() if "MONGO" in name}
+        for command in (mongo_init, topics):
+            result = CliRunner().invoke(command, ["apply"], obj=server.environ)
+            assert result.exit_code == 0, result.output
+        yield server
+
+
+def gaps(topic: Topic) -> list[dict[str, Any]]:
+    topic.poll()
+    return [event for event in (json.loads(message.value() or b"") for message in topic.messages) if event["kind"] == "gap"]
+
+
+def test_lost_history_is_a_named_gap_that_a_comparison_closes(small: SmallOplog, tmp_path: Path) -> None:
+    """Complaints 7 (DBZ-6455: a dead token needs offset surgery) and 9 (mongo-kafka PR#69: a silent idle connector)."""
+    environ, prefix = small.environ, small.environ["MILLRACE_NAMES_TOPIC_PREFIX"]
+    database = environ["MILLRACE_NAMES_DATABASE"]
+    topic = Topic(environ["MILLRACE_KAFKA_BOOTSTRAP"], f"{prefix}.{database}.payments")
+    audit = Topic(environ["MILLRACE_KAFKA_BOOTSTRAP"], f"{prefix}.audit")
+    with MongoClient[dict[str, Any]](environ["MILLRACE_MONGO_ADMIN_URI"]) as client:
+        payments = client[database]["payments"]
+        payments.insert_many([payment(number) for number in range(300)])
+        with RelayProcess(environ, tmp_path) as running:
+            topic.wait_events(300)
+            assert running.stop() == 0
+        payments.insert_many([payment(number) for number in range(300, 320)])
+        payments.update_many({"_id": {"$lt": "p000010"}}, {"$set": {"amount": 5}})
+        payments.delete_many({"_id": {"$gte": "p000290", "$lt": "p000300"}})
+        small.roll_over(client)
+        with RelayProcess({**environ, "MILLRACE_RELAY_ON_HISTORY_LOST": "stop"}, tmp_path).start() as stopped:
+            assert stopped.process.wait(60) == 5
+            assert "no longer reaches back" in stopped.log
+        with RelayProcess(environ, tmp_path) as running:
+            wait_until(lambda: running.state()["phase"] == "streaming", 60, "the gap is closed")
+            payments.insert_one(payment(999))
+            events = topic.wait_events(300 + 20 + 10 + 10 + 1)
+            wait_until(lambda: len(gaps(audit)) == 3, 20, "the gap's opening (twice) and closing are in the audit topic")
+            assert running.metric("gaps_open") == 0
+        status = json.loads(millrace(environ, "relay", "status", "--json").stdout)
+    late = events[300:]
+    assert sorted(event["after"]["_id"] for event in late if event["op"] == "r") == sorted(
+        [f"p{number:06d}" for number in range(300, 320)] + [f"p{number:06d}" for number in range(10)]
+    )
+    removed = [message.key() for message in topic.messages if message.key() and json.loads(message.value() or b"")["op"] == "d"]
+    assert sorted(removed) == [f"p{number:06d}".encode() for number in range(290, 300)]
+    assert [event["after"]["_id"] for event in late if event["op"] == "c"] == ["p000999"]
+    _, opened, closed = gaps(audit)
+    assert (opened["to"], closed["repeated"], closed["removed"]) == (None, 30, 10)
+    assert Timestamp(*closed["from"]) < Timestamp(*closed["to"])
+    assert status["streams"][0]["gap"]["to"] == closed["to"]
+    topic.close()
+    audit.close()
+
+
+def test_a_kill_while_a_gap_is_closed_leaves_it_open_and_it_is_closed_later(small: SmallOplog, tmp_path: Path) -> None:
+    environ = small.environ
+    database = environ["MILLRACE_NAMES_DATABASE"]
+    topic = Topic(environ["MILLRACE_KAFKA_BOOTSTRAP"], f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.{database}.payments")
+    slow = {"MILLRACE_RELAY_SNAPSHOT_RATE": "300", "MILLRACE_RELAY_FETCH_EVENTS": "50", "MILLRACE_RELAY_TRANSACTION_EVENTS": "50"}
+    with MongoClient[dict[str, Any]](environ["MILLRACE_MONGO_ADMIN_URI"]) as client:
+        payments = client[database]["payments"]
+        with RelayProcess(environ, tmp_path) as running:
+            assert running.stop() == 0
+        payments.insert_many([payment(number) for number in range(1500)])
+        small.roll_over(client)
+        with RelayProcess({**environ, **slow}, tmp_path) as running:
+            wait_until(lambda: running.state()["phase"] == "reconciling" and running.metric("events_total") > 100, 60, "it reconciles")
+            assert running.metric("gaps_open") == 1
+            running.kill()
+        status = json.loads(millrace(environ, "relay", "status", "--json").stdout)
+        assert status["streams"][0]["gap"]["to"] is None
+        with RelayProcess(environ, tmp_path):
+            events = topic.wait_events(1500)
+    assert len({event["after"]["_id"] for event in events}) == 1500
+    topic.close()
