@@ -1,7 +1,8 @@
 """What a document costs, in points, before anything is read. Pure.
 
 A point is about one small read. An object costs 1; a list's objects cost as often as its ``first`` asks for; a range costs 1 for
-each day and group of columns that it reads. Fragments count where they are spread.
+each day and group of columns that it reads, once more for each comparison with another, and for peers as often as there may be
+of them. Fragments count where they are spread.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ DAY_SECONDS = 86_400
 UNKNOWN_RANGE_DAYS = 28
 """A range whose length the text does not tell (a preset) counts as four weeks."""
 DEFAULT_FIRST = 100
+PEERS = 50
+"""Merchants that a question about peers reads beside the one that it is about."""
 MOST = 1_000_000_000
 
 
@@ -41,37 +44,43 @@ class Costs:
         defaults = {node.variable.name.value: node.default_value for node in operation.variable_definitions or ()}
         self._defaults = {name: _literal(value) for name, value in defaults.items() if value is not None}
         self._variables = variables
-        self._known: dict[str, int] = {}
+        self._known: dict[tuple[str, int], int] = {}
         self._operation = operation
 
     def total(self) -> int:
         """Points of the operation; at least 1."""
-        return max(1, self._selections(self._operation.selection_set))
+        return max(1, self._selections(self._operation.selection_set, 0))
 
-    def _selections(self, selections: SelectionSetNode | None) -> int:
+    def _selections(self, selections: SelectionSetNode | None, within: int) -> int:
+        """``within`` is what the range costs that the selections are of."""
         total = 0
         for selection in selections.selections if selections else ():
             if isinstance(selection, FieldNode):
-                total += self._field(selection)
+                total += self._field(selection, within)
             elif isinstance(selection, FragmentSpreadNode):
-                total += self._fragment(selection.name.value)
+                total += self._fragment(selection.name.value, within)
             else:
-                total += self._selections(selection.selection_set)  # type: ignore[attr-defined]
+                total += self._selections(selection.selection_set, within)  # type: ignore[attr-defined]
         return min(total, MOST)
 
-    def _fragment(self, name: str) -> int:
-        if name not in self._known:
-            self._known[name] = 0  # a cycle is refused elsewhere
+    def _fragment(self, name: str, within: int) -> int:
+        key = name, within
+        if key not in self._known:
+            self._known[key] = 0  # a cycle is refused elsewhere
             fragment = self._fragments.get(name)
-            self._known[name] = self._selections(fragment.selection_set) if fragment else 0
-        return self._known[name]
+            self._known[key] = self._selections(fragment.selection_set, within) if fragment else 0
+        return self._known[key]
 
-    def _field(self, field: FieldNode) -> int:
+    def _field(self, field: FieldNode, within: int) -> int:
         arguments = {argument.name.value: self._value(argument.value) for argument in field.arguments}
         own = self._days(arguments) * len(self._groups(field)) if _is_range(arguments) else 0
+        if field.name.value == "peers":
+            own *= 1 + PEERS
+        elif field.name.value == "comparison":
+            own = within
         if field.selection_set is None:
             return own
-        below = 1 + self._selections(field.selection_set)
+        below = 1 + self._selections(field.selection_set, own or within)
         if "first" in arguments or field.name.value in ("reports", "merchants"):
             first = arguments.get("first", DEFAULT_FIRST)
             below = 1 + below * max(0, first if isinstance(first, int) and not isinstance(first, bool) else DEFAULT_FIRST) // 10
