@@ -15,7 +15,7 @@ from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
 from millrace_graphql.schema.scalars import BigInt
 
 SCALARS = {Unit.COUNT: graphene.Int, Unit.MONEY: BigInt, Unit.POINTS: BigInt, Unit.FRACTION: graphene.Float}
-_HINTS = {
+HINTS = {
     Kind.SUM: "May be added up.",
     Kind.UNIQUE: "Never add it up: take the total of the range.",
     Kind.RATIO: "Never average it: take the total of the range.",
@@ -33,7 +33,7 @@ def may_be_null(metric: Metric) -> bool:
 def description(metric: Metric) -> str:
     """A metric's documentation: meaning, unit and how it combines."""
     unit = "Minor units of the currency. " if metric.unit is Unit.MONEY else ""
-    return f"{metric.doc} {unit}{metric.kind.value}: {_HINTS[metric.kind]}"
+    return f"{metric.doc} {unit}{metric.kind.value}: {HINTS[metric.kind]}"
 
 
 def column_fields(points: Callable[[Any], Merge]) -> dict[str, graphene.Field]:

@@ -21,13 +21,14 @@ from millrace_graphql.ranges.columns import Group, table
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import Range
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS, groups_for
-from millrace_graphql.rest import openapi
+from millrace_graphql.rest import metrics_page, openapi
 from millrace_graphql.rest.bodies import report_json, series_json
 from millrace_graphql.rest.export import CSV_HEADER, csv_lines
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.schema.scalars import BigInt, DateTime
 
 GOLDEN = Path(__file__).parent / "schema.graphql"
+METRICS_PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 NAMES = [metric.name for metric in METRICS]
 
 
@@ -98,6 +99,14 @@ def test_the_documentation_page_loads_nothing_from_elsewhere() -> None:
     page = openapi.page()
     assert "http" not in page.lower().replace("get /v1", "")
     assert all(metric.doc.split(";")[0] in page for metric in METRICS if "%" not in metric.doc)
+
+
+def test_the_page_of_metrics_is_made_from_the_definitions() -> None:
+    text = metrics_page.page()
+    if os.environ.get("MILLRACE_RENEW_GOLDEN"):
+        METRICS_PAGE.write_text(text)
+    assert text == METRICS_PAGE.read_text(), "MILLRACE_RENEW_GOLDEN=1 writes docs/metrics.md"
+    assert all(f"| `{metric.name}` | {metric.unit} | {metric.kind} | {metric.doc} | {metric.formula} |" in text for metric in METRICS)
 
 
 def test_every_dimension_has_a_breakdown_field() -> None:
