@@ -1,0 +1,87 @@
+"""What the commands work with: settings, MongoDB, the topics and the history, wired in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+import orjson
+
+from millrace_cdc.capture import Capture
+from millrace_cdc.errors import Misconfigured, RelayError, SourceLost
+from millrace_cdc.mongo import Client, connect
+from millrace_cdc.progress import Records, read_records
+from millrace_cdc.projection import CAPTURED, WHOLE
+from millrace_cdc.replay import bookmarks
+from millrace_cdc.replay.history import History
+from millrace_cdc.running import Configuration
+from millrace_contracts import exit_codes
+from millrace_runtime import logs
+
+PATIENCE = 15.0
+"""Seconds that a command waits for a server before it says that there is none."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Open connections beside what is captured."""
+
+    settings: Configuration
+    capture: Capture
+    client: Client
+
+    @property
+    def namespace(self) -> str:
+        """``<database>.<collection>``."""
+        return self.capture.namespace
+
+    def records(self) -> Records:
+        """The progress topic as it is now."""
+        return read_records(self.settings.kafka.bootstrap, self.capture.topics.progress, PATIENCE)
+
+    @property
+    def history(self) -> History:
+        """The past of the collection."""
+        return History(
+            self.client,
+            self.capture.database,
+            self.capture.collection,
+            lambda name: bookmarks.find(self.namespace, self.records(), name).token,
+        )
+
+    def write(self, key: str, value: bytes | None) -> None:
+        """Write one record to the progress topic."""
+        bookmarks.write(self.settings.kafka.bootstrap, self.capture.topics.progress, key, value)
+
+
+@contextmanager
+def session(environ: Mapping[str, str], collection: str | None, tier: str) -> Iterator[Session]:
+    """A session whose errors end the command in one line with their exit code."""
+    settings = Configuration.load(environ if collection is None else {**environ, "MILLRACE_RELAY_COLLECTION": collection})
+    logs.configure(settings.runtime, tier)
+    try:
+        if settings.relay.collection not in CAPTURED:
+            raise Misconfigured(
+                f"--collection: {settings.relay.collection} is not captured by the relay ({', '.join(CAPTURED)} is); "
+                "a connector's collection goes on elsewhere with `millrace connect offsets set`"
+            )
+        quick = settings.relay.model_copy(update={"retry_seconds": min(settings.relay.retry_seconds, PATIENCE)})
+        found = Configuration(settings.mongo, quick, settings.kafka, settings.names, settings.runtime).capture(WHOLE)
+        with connect(settings.mongo.relay_uri) as client:
+            yield Session(settings, found, client)
+    except RelayError as error:
+        _end(str(error), error.exit_code)
+    except SourceLost as error:
+        _end(f"MongoDB does not answer ({str(error).split(', Timeout:')[0]}); is the stack up?", exit_codes.UNAVAILABLE)
+
+
+def _end(message: str, code: int) -> None:
+    click.echo(f"Error: {message}", err=True)
+    raise click.exceptions.Exit(code) from None
+
+
+def show_json(document: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,146 @@
+"""The change stream between two points: the relay's own stream with an end, and without what only the live stream may say.
+
+No low-water marks and no audit counts leave it: both are statements of the live stream, which a repetition must not make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace as replaced
+from typing import Any
+
+from millrace_cdc.errors import RelayError, SourceLost
+from millrace_cdc.events import EventForm
+from millrace_cdc.mongo import RawReader
+from millrace_cdc.portions import Portion
+from millrace_cdc.progress import Position
+from millrace_cdc.projection import stages
+from millrace_cdc.replay.keystrings import instant
+from millrace_cdc.replay.records import Replay, replay_key
+from millrace_cdc.replies import Change, Decoded, Lookup, ReplyEncoder
+from millrace_cdc.snapshot_source import Throttle
+from millrace_cdc.stream import ChangeStream, change_stream
+from millrace_cdc.tokens import position
+
+Times = Callable[[float], bool]
+"""Wait so many seconds or until a stop; whether it was asked for."""
+
+
+class BoundedEncoder(ReplyEncoder):
+    """Encodes replies up to the end of a replay; ``done`` once the end is reached."""
+
+    def __init__(self, collection: str, form: EventForm, lookup: Lookup, max_message_bytes: int, replay: Replay, batch_size: int) -> None:
+        super().__init__(collection, form, lookup, max_message_bytes)
+        self._replay, self._batch_size = replay, batch_size
+        self.sent = replay.sent
+        self.done = False
+
+    def portion(self, decoded: Decoded, now_ms: int) -> tuple[Portion, Change | None]:
+        """The portion of a reply, cut at the end."""
+        kept = decoded.documents
+        count = len(kept) + len(decoded.broken)
+        if kept and self._beyond(kept[-1]["_id"]["_data"]):
+            kept = [change for change in kept if not self._beyond(change["_id"]["_data"])]
+        made, control = super().portion(replaced(decoded, documents=kept), now_ms)
+        if control is None and (len(kept) < len(decoded.documents) or self._reached(decoded.token, count)):
+            self.done = True
+        self.sent += len(made.events)
+        made.through_ms = None
+        made.counts = {}
+        return made, control
+
+    def rest(self, token: str) -> None:
+        """Learn that nothing more came behind a token: also one transaction that filled a whole reply has ended then."""
+        self.done = self.done or (bool(token) and self._reached(token, 0))
+
+    def _beyond(self, token: str) -> bool:
+        if self._replay.end_token is not None:
+            return token > self._replay.end_token
+        return position(token) > self._replay.end_at
+
+    def _reached(self, token: str, count: int) -> bool:
+        """Whether everything up to the end stands before a token that MongoDB gave after a reply of so many changes."""
+        if self._replay.end_token is not None:
+            return token >= self._replay.end_token
+        at = position(token)
+        # At the end's own time there may be more of one transaction, unless the reply was not full.
+        return at > self._replay.end_at or (at == self._replay.end_at and count < self._batch_size)
+
+
+class ReplayStream(ChangeStream):
+    """A ``Source`` that finishes at the replay's end and keeps its rate."""
+
+    def __init__(
+        self,
+        reader: RawReader,
+        encoder: BoundedEncoder,
+        namespace: str,
+        replay: Replay,
+        batch_size: int,
+        queue_bytes: int,
+        wait: Times,
+    ) -> None:
+        super().__init__(reader, encoder, self._progress, self._ended, batch_size, queue_bytes)
+        self._bounded, self._namespace, self._replay = encoder, namespace, replay
+        self._throttle, self._wait = Throttle(replay.rate), wait
+
+    @property
+    def finished(self) -> bool:  # type: ignore[override]
+        """Whether the end was reached."""
+        return self._bounded.done
+
+    def take(self, seconds: float) -> Portion | None:
+        """The next portion, not before the rate allows it."""
+        portion = super().take(seconds)
+        if portion is not None and portion.events:
+            pause = self._throttle.pause(len(portion.events))
+            if pause > 0:
+                self._wait(pause)
+        return portion
+
+    def _encode(self, raw: bytes) -> Portion | None:
+        portion = super()._encode(raw)
+        if portion is None:
+            self._bounded.rest(self._token)
+        return portion
+
+    def _progress(self, token: str, start_after: bool) -> tuple[str, bytes]:
+        record = replaced(self._replay, token=token, sent=self._bounded.sent)
+        return replay_key(self._namespace, self._replay.id), record.encode()
+
+    def _ended(self, change: Change) -> tuple[Portion, RelayError | SourceLost]:
+        token = change["_id"]["_data"]
+        what, seconds = change["operationType"], position(token)[0]
+        advice = f"what came behind it can be replayed with --from {seconds + 1}"
+        return Portion(), RelayError(f"{self._namespace} saw a {what} at {instant(seconds)}; the replay ends before it, {advice}")
+
+
+def open_stream(
+    reader: RawReader,
+    encoder: BoundedEncoder,
+    namespace: str,
+    replay: Replay,
+    fields: Sequence[str],
+    batch_size: int,
+    queue_bytes: int,
+    wait: Times,
+) -> ReplayStream:
+    """The stream of a replay, from where its record says.
+
+    Raises:
+        SourceLost, RelayError: as MongoDB answers.
+    """
+    token = replay.token or replay.start_token
+    start = Position(0, 1, "", 0, token, None if token else replay.start_at)
+    pipeline: list[dict[str, Any]] = change_stream(start, [])
+    # The filter sees whole images, the projection comes last: a filtered field need not be a captured one.
+    captured = stages(fields)
+    pipeline += [captured[0], *replay.filter.stages(), *captured[1:]]
+    stream = ReplayStream(reader, encoder, namespace, replay, batch_size, queue_bytes, wait)
+    stream.open(pipeline)
+    return stream
+
+
+def batch_of(rate: int, most: int) -> int:
+    """Changes of one reply: a slow replay reads small ones, so that it stays even."""
+    return most if not rate else max(1, min(most, rate // 4))
