@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "collection": ("millrace_collection.cli", "collection", "Run the collection API and manage its keys."),
     "relay": ("millrace_cdc.cli", "relay", "Run the change-stream relay."),
     "topics": ("millrace_cdc.topics_cli", "topics", "Declare the Kafka topics."),
+    "replay": ("millrace_cdc.replay.cli", "replay", "Send changes of the past again."),
+    "bookmark": ("millrace_cdc.replay.bookmark_cli", "bookmark", "Name points of the change stream."),
     "connect": ("millrace_cdc.connect.cli", "connect", "Administer Kafka Connect."),
     "process": ("millrace_processors.cli", "process", "Run the analysis jobs."),
     "api": ("millrace_graphql.cli", "api", "Run the GraphQL and REST API."),

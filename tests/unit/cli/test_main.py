@@ -27,7 +27,7 @@ def test_help_lists_every_command_without_importing_a_tier() -> None:
         "assert not [m for m in sys.modules if m.startswith('millrace_') and m.split('.')[0] not in ('millrace_contracts',)], sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for name in ("stack", "demo", "relay", "connect", "process", "api", "token"):
+    for name in ("stack", "demo", "relay", "replay", "bookmark", "connect", "process", "api", "token"):
         assert f"  {name} " in done.stdout
 
 
