@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from graphql import DocumentNode, ExecutionContext, ExecutionResult, GraphQLError, GraphQLSchema
+from orjson import Fragment
 
 from millrace_graphql.errors import ApiError
 from millrace_graphql.identity import Identity
@@ -37,11 +38,11 @@ class Column(list[Any]):
 
 
 class ColumnExecution(ExecutionContext):
-    """Execution that passes columns through."""
+    """Execution that passes columns, and JSON that is written already, through."""
 
     def complete_list_value(self, return_type: Any, field_nodes: Any, info: Any, path: Any, result: Any) -> Any:
         """Complete a list; a column is complete."""
-        if type(result) is Column:
+        if type(result) is Fragment or type(result) is Column:
             return result
         return super().complete_list_value(return_type, field_nodes, info, path, result)
 

@@ -82,7 +82,8 @@ Rows = Mapping[Group, Table]
 
 def table(group: Group, keys: tuple[Ints, Iterable[str]], values: Mapping[str, Any]) -> Table:
     """A group's table from a wider set of columns."""
-    return Table(keys[0], np.asarray(list(keys[1]), dtype="<U3"), {name: values[name] for name in COLUMNS[group]})
+    currencies = keys[1] if isinstance(keys[1], np.ndarray) else list(keys[1])
+    return Table(keys[0], np.asarray(currencies, dtype="<U3"), {name: values[name] for name in COLUMNS[group]})
 
 
 def joined(group: Group, tables: list[Table]) -> Table:

@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+import orjson
 from datasketches import compact_theta_sketch, theta_union
+from numpy.typing import NDArray
 
 from millrace_contracts import sketches
 from millrace_contracts.metrics import Kind, Metric, Unit
+from millrace_graphql.ranges import json_columns
 from millrace_graphql.ranges.calendar import HOUR_MS
 from millrace_graphql.ranges.columns import Group, Ints, Rows, Table
 from millrace_graphql.ranges.histograms import Histograms
@@ -80,14 +83,20 @@ class Merge:
 
     def extremes(self, column: str, *, largest: bool) -> list[int | None]:
         """Smallest or largest payment; windows without a payment hold 0 in the store, which is no amount, and give None."""
+        values, paid = self._extremes(column, largest=largest)
+        return [value if known else None for value, known in zip(values.tolist(), paid.tolist(), strict=True)]
+
+    def _extremes(self, column: str, *, largest: bool) -> tuple[Ints, NDArray[np.bool_]]:
+        """(amounts, whether each window has a payment)."""
         data = self._rows[Group.COUNTERS]
         paid = data.values["payments"] > 0
         starts = data.starts[paid]
-        pairs = np.column_stack((np.searchsorted(starts, self.starts), np.searchsorted(starts, self.ends))).ravel()
+        low, high = np.searchsorted(starts, self.starts), np.searchsorted(starts, self.ends)
+        pairs = np.column_stack((low, high)).ravel()
         # One value more, so that a window may begin after the last row; an empty window's value is not taken.
         values = np.append(data.values[column][paid], 0)
         result = (np.maximum if largest else np.minimum).reduceat(values, pairs)[::2] if len(pairs) else values[:0]
-        return [value if high > low else None for value, low, high in zip(result.tolist(), pairs[::2], pairs[1::2], strict=True)]
+        return result, high > low
 
     def customers(self) -> list[int]:
         """Distinct customers, by union of the theta sketches."""
@@ -134,19 +143,32 @@ class Merge:
         """A metric's values as an answer shows them: money and points as strings of an integer, counts as int, fractions as float (I10)."""
         return [shown(metric, value) for value in self.numbers(metric)]
 
+    def column(self, metric: Metric) -> bytes:
+        """``metric`` as JSON; a sum is written without a Python object for each value."""
+        if metric.kind in (Kind.MIN, Kind.MAX):
+            return json_columns.digits(*self._extremes(metric.columns[0], largest=metric.kind is Kind.MAX))
+        if metric.kind is not Kind.SUM:
+            return orjson.dumps(self.metric(metric))
+        write = json_columns.digits if metric.unit in (Unit.MONEY, Unit.POINTS) else json_columns.integers
+        return write(self._sum(metric))
+
     def numbers(self, metric: Metric) -> list[Number]:
         """A metric's values as numbers; money and points are integers."""
         if metric.name not in self._numbers:
             self._numbers[metric.name] = list(self._computed(metric))
         return self._numbers[metric.name]
 
+    def _sum(self, metric: Metric) -> Ints:
+        first, *others = metric.columns
+        result = self.sums(first)
+        for column in others:
+            result = result - self.sums(column)
+        return result
+
     def _computed(self, metric: Metric) -> Sequence[Number]:
         first, *others = metric.columns
         if metric.kind is Kind.SUM:
-            result = self.sums(first)
-            for column in others:
-                result = result - self.sums(column)
-            numbers: list[int] = result.tolist()
+            numbers: list[int] = self._sum(metric).tolist()
             return numbers
         if metric.kind is Kind.RATIO:
             pairs = zip(self.sums(first).tolist(), self.sums(others[0]).tolist(), strict=True)

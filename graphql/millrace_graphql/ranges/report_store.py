@@ -71,6 +71,8 @@ def _column(name: str, column: Any) -> Any:
     return integers(column)
 
 
-def integers(column: Sequence[int | None]) -> Ints:
+def integers(column: Sequence[int | None] | Ints) -> Ints:
     """A bigint column; a null counter (a row of an older shape) reads as 0."""
+    if isinstance(column, np.ndarray):
+        return column
     return np.array([value or 0 for value in column], dtype=np.int64)

@@ -58,5 +58,6 @@ class Resume:
         grain = Grain.TEN_MINUTES
         bounds = (from_ms(start), from_ms(start + DAY_MS))
         rows = await self._cassandra.read(statement, (merchant_id, grain.value, bucket(grain, bounds[0]), *bounds))
-        triples = zip(rows["start_ms"], rows["currency"], rows["version"], strict=True)
-        return [(start_ms, currency, version) for start_ms, currency, version in triples if (version or 0) > after]
+        plain = [list(map(kind, rows[name])) for name, kind in (("start_ms", int), ("currency", str), ("version", int))]
+        triples = zip(*plain, strict=True)
+        return [(start_ms, currency, version) for start_ms, currency, version in triples if version > after]

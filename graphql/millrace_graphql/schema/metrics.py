@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import graphene
+from orjson import Fragment
 
 from millrace_contracts.metrics import METRICS, Kind, Metric, Unit
-from millrace_graphql.http.execution import Column
 from millrace_graphql.ranges.merge import Merge
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS, shown_slices
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
@@ -39,8 +39,8 @@ def description(metric: Metric) -> str:
 def column_fields(points: Callable[[Any], Merge]) -> dict[str, graphene.Field]:
     """A list field for each metric; ``points`` finds the windows in the source."""
 
-    def resolver(metric: Metric) -> Callable[[Any, Any], Column]:
-        return lambda source, info: Column(points(source).metric(metric))
+    def resolver(metric: Metric) -> Callable[[Any, Any], Fragment]:
+        return lambda source, info: Fragment(points(source).column(metric))
 
     fields = {}
     for metric in METRICS:

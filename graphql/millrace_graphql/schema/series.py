@@ -7,16 +7,18 @@ from typing import Any
 
 import graphene
 import numpy as np
+from orjson import Fragment
 
 from millrace_graphql.errors import InvalidArgumentError
 from millrace_graphql.http.execution import Column
+from millrace_graphql.ranges import json_columns
 from millrace_graphql.ranges.answers import Series as SeriesData
 from millrace_graphql.ranges.breakdown import Breakdown as BreakdownData
 from millrace_graphql.ranges.breakdown import Dimension as DimensionData
 from millrace_graphql.ranges.breakdown import Order as OrderData
 from millrace_graphql.ranges.compare import Basis as BasisData
 from millrace_graphql.ranges.compare import Comparison as ComparisonData
-from millrace_graphql.ranges.merge import Merge, instant_texts
+from millrace_graphql.ranges.merge import Merge
 from millrace_graphql.schema.breakdown import MAX_SLICES, Breakdown
 from millrace_graphql.schema.comparison import Comparison
 from millrace_graphql.schema.connection import Edge, Page, connection, from_cursor, page_of, to_cursor
@@ -80,14 +82,16 @@ SeriesColumns = type(
     (graphene.ObjectType,),
     {
         "__doc__": "The windows of a series as columns of equal length: the n-th value of each belongs to the n-th start.",
-        "start": _list_of(DateTime, "Starts of the windows.", lambda series, info: Column(series.points.start_texts())),
-        "end": _list_of(DateTime, "Ends of the windows, exclusive.", lambda series, info: Column(instant_texts(series.points.ends))),
+        "start": _list_of(DateTime, "Starts of the windows.", lambda series, info: Fragment(json_columns.instants(series.points.starts))),
+        "end": _list_of(
+            DateTime, "Ends of the windows, exclusive.", lambda series, info: Fragment(json_columns.instants(series.points.ends))
+        ),
         "partial": _list_of(graphene.Boolean, PARTIAL_DOC, lambda series, info: _flags(series, series.asked.partial)),
         "split": _list_of(graphene.Boolean, SPLIT_DOC, lambda series, info: _flags(series, series.asked.split)),
         "revision": _list_of(
             graphene.Int,
             "Revisions of the windows; that of a longer window is the sum of its parts.",
-            lambda series, info: Column(series.points.sums("revision").tolist()),
+            lambda series, info: Fragment(json_columns.integers(series.points.sums("revision"))),
         ),
         **column_fields(lambda series: series.points),
     },
