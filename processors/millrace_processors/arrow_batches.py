@@ -12,24 +12,27 @@ from millrace_processors.reports import starts_of
 
 
 def whole_keys(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in the same order; the last key of a batch waits for what the next one adds to it."""
+    """The same rows in the same order; a batch waits for what the next one adds to its last key."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         if not batch.num_rows:
             continue
-        last_key = int(np.flatnonzero(starts_of(batch, KEY))[-1])
-        if last_key == 0 and (not waiting or _goes_on(waiting[-1], batch)):
+        head = _head(waiting[-1], batch) if waiting else 0
+        if head == batch.num_rows or not waiting:
             waiting.append(batch)
             continue
-        yield _joined([*waiting, batch.slice(0, last_key)])
-        waiting = [batch.slice(last_key)]
+        yield _joined([*waiting, batch.slice(0, head)])
+        waiting = [batch.slice(head)]
     if waiting:
         yield _joined(waiting)
 
 
-def _goes_on(before: pa.RecordBatch, after: pa.RecordBatch) -> bool:
-    """Whether the last row of one batch and the first of the next have the same key."""
-    return all(before.column(name)[-1] == after.column(name)[0] for name in KEY)
+def _head(before: pa.RecordBatch, after: pa.RecordBatch) -> int:
+    """How many rows at the start of a batch belong to the last key of the one before it."""
+    if any(before.column(name)[-1] != after.column(name)[0] for name in KEY):
+        return 0
+    starts = np.flatnonzero(starts_of(after, KEY))
+    return int(starts[1]) if len(starts) > 1 else after.num_rows
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import click
 import orjson
 
-from millrace_contracts import exit_codes
-from millrace_processors.errors import CommandError, ProcessorsError, UnavailableError
+from millrace_processors import jobs_cli
+from millrace_processors.command_errors import reported
 from millrace_processors.settings import Config
 from millrace_runtime import logs
 from millrace_runtime.ops import OpsServer
 from millrace_runtime.stopping import StopSignal
 
 QUERIES = ("payments", "merchants", "users")
-
-
-class Failed(click.ClickException):
-    """A job failed; a supervisor may start it again."""
-
-    exit_code = exit_codes.FATAL
-
-
-class Refused(Failed):
-    """What was asked for can not be done."""
-
-    exit_code = exit_codes.USAGE
-
-
-class Away(Failed):
-    """A server does not answer."""
-
-    exit_code = exit_codes.UNAVAILABLE
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Show the tier's errors as one line each."""
-    try:
-        yield
-    except CommandError as error:
-        raise Refused(str(error)) from None
-    except UnavailableError as error:
-        raise Away(str(error)) from None
-    except ProcessorsError as error:
-        raise Failed(str(error)) from None
 
 
 @click.group()
@@ -56,7 +24,13 @@ def process() -> None:
     \b
     millrace process tables     declare the tables of the lake and the report store
     millrace process stream     keep the reports up to date
+    millrace process reprocess  compute reports again, and say what became different
+    millrace process rollup     merge the reports of closed hours and days
     """
+
+
+process.add_command(jobs_cli.reprocess)
+process.add_command(jobs_cli.rollup)
 
 
 @process.command()

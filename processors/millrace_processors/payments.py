@@ -30,10 +30,12 @@ class Outcome:
 
 
 class PaymentsBatch:
-    """Called with each micro-batch of the payments topic."""
+    """Called with each micro-batch of the payments topic. Without a ``table`` it tells nobody how far it has come."""
 
-    def __init__(self, config: Config, lake: Lake, table: ProgressTable, low_water: LowWater) -> None:
-        self._config, self._lake, self._table, self._low_water = config, lake, table, low_water
+    def __init__(
+        self, config: Config, lake: Lake, table: ProgressTable | None, low_water: LowWater, mode: refresh.Mode = refresh.Mode.WRITE
+    ) -> None:
+        self._config, self._lake, self._table, self._low_water, self._mode = config, lake, table, low_water, mode
         # Whatever was published before this driver came up may have been lost.
         self._epoch_due = True
 
@@ -46,10 +48,11 @@ class PaymentsBatch:
             events = decoding.decode(records.where(decoding.is_change()))
             snapshots, dead = self._append(events, query, batch_id)
             if snapshots:
-                refreshed = refresh.touched(self._config, self._lake, snapshots, through)
+                refreshed = refresh.touched(self._config, self._lake, snapshots, through, self._mode)
                 version = snapshots[-1].version
         self._tell(refreshed)
-        self._table.save(PROGRESS_PAYMENTS, batch_id, version, self._low_water)
+        if self._table is not None:
+            self._table.save(PROGRESS_PAYMENTS, batch_id, version, self._low_water)
         return Outcome(found.events, dead, refreshed, through)
 
     def _append(self, events: DataFrame, query: str, batch_id: int) -> tuple[list[Snapshot], int]:

@@ -112,6 +112,11 @@ class ProgressTable:
         row = self._session.execute(self._read, (name,)).one()
         return LowWater.from_json(row.detail, partitions, row.through) if row else LowWater(partitions)
 
+    def through(self, name: str) -> int | None:
+        """Up to when every change is in what a query writes; None before the first completeness."""
+        row = self._session.execute(self._read, (name,)).one()
+        return row.through if row else None
+
     def save(self, name: str, batch_id: int, version: int, marks: LowWater) -> None:
         """Write it; only once the reports that it speaks of are in the store."""
         through = marks.complete_through_ms

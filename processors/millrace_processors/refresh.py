@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from enum import Enum
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
@@ -13,23 +14,36 @@ from pyspark.sql import functions as F
 from millrace_contracts.facts import DIMENSIONS
 from millrace_contracts.settings import RedisSettings
 from millrace_contracts.windows import WINDOW_MS
-from millrace_processors import notices, pruning, report_store, reports
+from millrace_processors import notices, pruning, report_diff, report_store, reports
 from millrace_processors.arrow_batches import whole_keys
 from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.settings import Config
 
-_NEEDED = (
+NEEDED = (
     *KEY, "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key", *DIMENSIONS, "version", "version_order", "retracted",
 )  # fmt: skip
-_AUDIT = "reports bigint, facts bigint, payments bigint, gross bigint, refunds bigint, refunded_amount bigint, unnoticed bigint"
+_COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added")
+_AUDIT = ", ".join(f"{name} bigint" for name in _COUNTS) + ", examples array<string>"
+_ROW = pa.schema([*((name, pa.int64()) for name in _COUNTS), ("examples", pa.list_(pa.string()))])
 BROADCAST_KEYS = 500_000
 """Up to so many touched keys are sent to every task instead of shuffling the facts to them."""
 
 
+class Mode(Enum):
+    """What becomes of computed reports."""
+
+    WRITE = "write"
+    COMPARE = "compare"
+    COMPARE_AND_WRITE = "both"
+
+
 @dataclass(frozen=True)
 class Refreshed:
-    """What one refresh has written. ``unnoticed``: notices that Redis did not take."""
+    """What one refresh has computed and, unless it only compared, written. ``unnoticed``: notices that Redis did not take.
+
+    ``equal``, ``changed``, ``added``, ``examples``: beside what the store held before, where that was compared (report_diff).
+    """
 
     reports: int = 0
     facts: int = 0
@@ -38,6 +52,10 @@ class Refreshed:
     refunds: int = 0
     refunded_amount: int = 0
     unnoticed: int = 0
+    equal: int = 0
+    changed: int = 0
+    added: int = 0
+    examples: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -47,9 +65,12 @@ class Sink:
     target: report_store.Target
     redis: RedisSettings
     redis_prefix: str
+    mode: Mode = Mode.WRITE
 
 
-def touched(config: Config, lake: Lake, appended: Sequence[Snapshot], complete_through_ms: int | None) -> Refreshed:
+def touched(
+    config: Config, lake: Lake, appended: Sequence[Snapshot], complete_through_ms: int | None, mode: Mode = Mode.WRITE
+) -> Refreshed:
     """Refresh the keys that snapshots have touched, from the newest snapshot's facts (which include theirs)."""
     newest = lake.current()
     assert newest is not None, "a snapshot was appended"
@@ -59,12 +80,12 @@ def touched(config: Config, lake: Lake, appended: Sequence[Snapshot], complete_t
         extent = pruning.extent(keys)
         facts = lake.read(newest).where(pruning.condition(extent))
         small = F.broadcast(keys) if extent.keys <= BROADCAST_KEYS else keys
-        return write(config, facts.join(small, list(KEY), "left_semi"), newest, complete_through_ms)
+        return write(config, facts.join(small, list(KEY), "left_semi"), newest, complete_through_ms, mode)
     finally:
         keys.unpersist()
 
 
-def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: int | None) -> Refreshed:
+def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: int | None, mode: Mode = Mode.WRITE) -> Refreshed:
     """Refresh every key of a range; the condition may speak of the key's columns only.
 
     An empty lake has nothing to refresh.
@@ -72,11 +93,11 @@ def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: in
     newest = lake.current()
     if newest is None:
         return Refreshed()
-    return write(config, lake.read(newest).where(condition), newest, complete_through_ms)
+    return write(config, lake.read(newest).where(condition), newest, complete_through_ms, mode)
 
 
-def write(config: Config, facts: DataFrame, snapshot: Snapshot, complete_through_ms: int | None) -> Refreshed:
-    """Compute the reports of whole keys and write them."""
+def write(config: Config, facts: DataFrame, snapshot: Snapshot, complete_through_ms: int | None, mode: Mode = Mode.WRITE) -> Refreshed:
+    """Compute the reports of whole keys and write them, or compare them with the store, or both."""
     processors = config.processors
     target = report_store.Target(
         cassandra=config.cassandra,
@@ -86,9 +107,10 @@ def write(config: Config, facts: DataFrame, snapshot: Snapshot, complete_through
         version=snapshot.version,
         complete_through_ms=complete_through_ms,
     )
-    sink = Sink(target, config.redis, config.names.redis_prefix)
+    sink = Sink(target, config.redis, config.names.redis_prefix, mode)
     written = arranged(facts).mapInArrow(functools.partial(_task, sink), _AUDIT)
-    sums = written.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in written.columns)).first()
+    examples = F.slice(F.flatten(F.collect_list("examples")), 1, report_diff.EXAMPLES).alias("examples")
+    sums = written.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in _COUNTS), examples).first()
     assert sums is not None
     return Refreshed(**sums.asDict())
 
@@ -98,7 +120,7 @@ def arranged(facts: DataFrame) -> DataFrame:
     window = (F.unix_millis("window_start") / WINDOW_MS).cast("bigint")
     # One number that sorts by merchant, then by time: most comparisons of the sort end there. 2^21 windows are 39 years.
     order = F.shiftleft(F.xxhash64("merchant_id"), 21).bitwiseOR(F.pmod(window, F.lit(1 << 21)))
-    spread = facts.select(*_NEEDED).repartition("merchant_id", F.to_date("window_start"))
+    spread = facts.select(*NEEDED).repartition("merchant_id", F.to_date("window_start"))
     by = (order, *KEY, "fact_id", F.col("version").desc(), F.col("version_order").desc())
     return spread.sortWithinPartitions(*by)
 
@@ -107,9 +129,16 @@ def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
     """What a worker does with its share; runs in Spark's Python worker."""
     for batch in whole_keys(batches):
         found = reports.compute(batch)
-        report_store.write(sink.target, found)
-        told = list(notices.of_reports(found, sink.target.grain, sink.target.version, sink.target.complete_through_ms))
-        unnoticed = 0 if notices.publish(sink.redis, sink.redis_prefix, told) else len(told)
+        before = report_diff.Differences() if sink.mode is Mode.WRITE else report_diff.compare(sink.target, found)
+        unnoticed = 0 if sink.mode is Mode.COMPARE else put(sink, found)
         sums = {name: int(found.counters[name].sum()) for name in ("payments", "gross", "refunds", "refunded_amount")}
-        row = {"reports": len(found), "facts": batch.num_rows, **sums, "unnoticed": unnoticed}
-        yield pa.RecordBatch.from_pylist([row])
+        row = {"reports": len(found), "facts": batch.num_rows, **sums, "unnoticed": unnoticed, **asdict(before)}
+        yield pa.RecordBatch.from_pylist([row], _ROW)
+
+
+def put(sink: Sink, found: reports.Reports) -> int:
+    """Write reports and tell of them; how many notices Redis did not take."""
+    target = sink.target
+    report_store.write(target, found)
+    told = list(notices.of_reports(found, target.grain, target.version, target.complete_through_ms))
+    return 0 if notices.publish(sink.redis, sink.redis_prefix, told) else len(told)

@@ -13,19 +13,19 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from cassandra.cluster import Session
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
-from millrace_contracts.facts import DIMENSIONS
-from millrace_contracts.reports import REPORTS_TABLE
+from millrace_contracts.reports import PROGRESS_PAYMENTS, REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain, bucket, from_ms
-from millrace_processors import notices, pruning, report_store, reports, rollup_calendar, rollups
+from millrace_processors import pruning, report_store, reports, rollup_calendar, rollups
 from millrace_processors.arrow_batches import whole_keys
-from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
-from millrace_processors.refresh import BROADCAST_KEYS, Sink
+from millrace_processors.progress import ProgressTable
+from millrace_processors.refresh import BROADCAST_KEYS, NEEDED, Sink, put
 from millrace_processors.rollup_state import RollupProgress, RollupState
 from millrace_processors.settings import Config
 
@@ -36,9 +36,6 @@ ZONES_CHANGED = "rollup/zones"
 HOUR = timedelta(hours=1)
 LONGEST = {Grain.HOUR: HOUR, Grain.DAY: timedelta(hours=50)}
 """A window that closes now began no longer ago than this; a day that clocks go back by a whole date has two."""
-_NEEDED = (
-    *KEY, "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key", *DIMENSIONS, "version", "version_order", "retracted",
-)  # fmt: skip
 _WRITTEN = "reports bigint, unnoticed bigint"
 
 
@@ -67,12 +64,14 @@ class _Run:
     rezoned: DataFrame | None
 
 
-def run(config: Config, lake: Lake, progress: RollupProgress, *, everything: bool = False) -> Rolled:
+def run(config: Config, lake: Lake, session: Session, *, everything: bool = False) -> Rolled:
     """Bring hours and days up to the reports' completeThrough; a lake that was rebuilt is rolled up whole."""
     # In this order: every change up to the instant is in the snapshot, and no merchant's zone is older than it.
-    through, newest = progress.reports_through(), lake.current()
+    keyspace = config.names.keyspace
+    through, newest = ProgressTable(session, keyspace).through(PROGRESS_PAYMENTS), lake.current()
     if through is None or newest is None:
         return Rolled()
+    progress = RollupProgress(session, keyspace)
     since = progress.load()
     if everything or (since is not None and not _kept(lake, since, newest)):
         since = None
@@ -232,7 +231,7 @@ def _write(todo: _Run, grain: Grain, facts: DataFrame) -> tuple[int, int]:
     )
     sink = Sink(target, config.redis, config.names.redis_prefix)
     order = ("merchant_id", WINDOW, "currency", "window_start", "fact_id", F.col("version").desc(), F.col("version_order").desc())
-    arranged = facts.select(*_NEEDED, WINDOW).repartition("merchant_id", WINDOW).sortWithinPartitions(*order)
+    arranged = facts.select(*NEEDED, WINDOW).repartition("merchant_id", WINDOW).sortWithinPartitions(*order)
     sums = arranged.mapInArrow(functools.partial(_task, sink), _WRITTEN).agg(F.sum("reports"), F.sum("unnoticed")).first()
     assert sums is not None
     return int(sums[0] or 0), int(sums[1] or 0)
@@ -240,9 +239,5 @@ def _write(todo: _Run, grain: Grain, facts: DataFrame) -> tuple[int, int]:
 
 def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """What a worker does with its share; a batch may cut an hour or day, never a 10-minute window."""
-    target = sink.target
     for found in rollups.whole_windows(reports.compute(batch, WINDOW) for batch in whole_keys(batches)):
-        report_store.write(target, found)
-        told = list(notices.of_reports(found, target.grain, target.version, target.complete_through_ms))
-        unnoticed = 0 if notices.publish(sink.redis, sink.redis_prefix, told) else len(told)
-        yield pa.RecordBatch.from_pylist([{"reports": len(found), "unnoticed": unnoticed}])
+        yield pa.RecordBatch.from_pylist([{"reports": len(found), "unnoticed": put(sink, found)}])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cassandra.cluster import Session
 
-from millrace_contracts.reports import PROGRESS_PAYMENTS, PROGRESS_ROLLUPS, PROGRESS_TABLE
+from millrace_contracts.reports import PROGRESS_ROLLUPS, PROGRESS_TABLE
 from millrace_contracts.windows import from_ms
 
 
@@ -31,11 +31,6 @@ class RollupProgress:
         # Stamped with the instant itself: a rollup that is behind can not take it back (I7).
         self._through = session.prepare(f"INSERT INTO {table} (name, complete_through) VALUES (?, ?) USING TIMESTAMP ?")  # noqa: S608 - a name of our own
         self._rest = session.prepare(f"INSERT INTO {table} (name, updated_at, version, detail) VALUES (?, to_timestamp(now()), ?, ?)")  # noqa: S608
-
-    def reports_through(self) -> int | None:
-        """Up to when every change is in the reports, and in the lake."""
-        row = self._session.execute(self._read, (PROGRESS_PAYMENTS,)).one()
-        return row.through if row else None
 
     def load(self) -> RollupState | None:
         """What was saved last."""

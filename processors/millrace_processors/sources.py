@@ -10,9 +10,9 @@ from millrace_contracts.settings import KafkaSettings
 from millrace_processors.errors import CommandError, UnavailableError
 
 
-def stream(session: SparkSession, kafka: KafkaSettings, topic: str, most: int) -> DataFrame:
-    """A topic from its beginning or the checkpoint; at most so many records a micro-batch."""
-    options = {**_options(kafka, topic), "startingOffsets": "earliest", "maxOffsetsPerTrigger": str(most)}
+def stream(session: SparkSession, kafka: KafkaSettings, topic: str, most: int, starting: dict[str, str] | None = None) -> DataFrame:
+    """A topic from the checkpoint, or as ``starting`` says in ``read``; at most so many records a micro-batch."""
+    options = {**_options(kafka, topic), "startingOffsets": "earliest", "maxOffsetsPerTrigger": str(most), **(starting or {})}
     return session.readStream.format("kafka").options(**options).load()
 
 

@@ -1,0 +1,128 @@
+"""What recomputed reports change: their cells beside those that Cassandra holds, byte by byte (I6). Runs in Spark's Python workers."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from cassandra.cluster import Session
+from cassandra.concurrent import execute_concurrent
+from cassandra.cqltypes import BytesType
+from cassandra.query import PreparedStatement
+
+from millrace_contracts.reports import BREAKDOWNS, CONTENT, COUNTERS, REPORTS_TABLE
+from millrace_contracts.windows import bucket, from_ms
+from millrace_processors import report_store
+from millrace_processors.errors import ReportStoreError
+from millrace_processors.report_store import FIRST_PAUSE, LONGEST_PAUSE, RETRIED, Target
+from millrace_processors.reports import Reports
+
+EXAMPLES = 20
+_BIGINT = struct.Struct(">q")
+_NUMBERS = frozenset((*COUNTERS, "revision"))
+Cells = tuple[bytes | None, ...]
+"""The CONTENT of one report in the protocol's bytes."""
+Key = tuple[str, int, str]
+"""Merchant, window start in ms, currency."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How many reports are equal, changed, or not in the store yet, and some of those that are not equal, in words."""
+
+    equal: int = 0
+    changed: int = 0
+    added: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def compare(target: Target, reports: Reports) -> Differences:
+    """Compare reports with what the store holds for their keys.
+
+    Raises:
+        ReportStoreError: Cassandra did not answer within the patience.
+    """
+    ours = contents(reports)
+    stored = _stored(target, list(ours))
+    equal, changed, added = 0, 0, 0
+    examples: list[str] = []
+    for key, cells in ours.items():
+        found = stored.get(key)
+        equal += found == cells
+        added += found is None
+        changed += found is not None and found != cells
+        if found != cells and len(examples) < EXAMPLES:
+            examples.append(told(key, found, cells))
+    return Differences(equal, changed, added, examples)
+
+
+def contents(reports: Reports) -> dict[Key, Cells]:
+    """The CONTENT of each report, by key."""
+    pack = _BIGINT.pack
+    columns: list[Any] = [map(pack, reports.counters[name].tolist()) for name in COUNTERS]
+    columns += [reports.breakdowns[name] for name in BREAKDOWNS]
+    columns += [reports.customers, reports.amounts, map(pack, reports.revision.tolist())]
+    keys = zip(reports.merchants, reports.window_ms.tolist(), reports.currencies, strict=True)
+    return dict(zip(keys, zip(*columns, strict=True), strict=True))
+
+
+def told(key: Key, found: Cells | None, cells: Cells) -> str:
+    """One difference in words: numbers with both values, maps and sketches by name."""
+    merchant, start_ms, currency = key
+    place = f"{merchant} {from_ms(start_ms):%Y-%m-%dT%H:%MZ} {currency}"
+    if found is None:
+        return f"{place}: not in the store; computed {_shown('payments', cells[0])} payments, gross {_shown('gross', cells[1])}"
+    parts = (
+        f"{name} {_shown(name, old)} -> {_shown(name, new)}" if name in _NUMBERS else name
+        for name, old, new in zip(CONTENT, found, cells, strict=True)
+        if old != new
+    )
+    return f"{place}: {', '.join(parts)}"
+
+
+def _shown(name: str, cell: bytes | None) -> str:
+    return "missing" if cell is None else str(_BIGINT.unpack(cell)[0])
+
+
+def _stored(target: Target, keys: list[Key]) -> dict[Key, Cells]:
+    """The stored CONTENT of all reports in the ranges that keys span, partition by partition."""
+    spans = []
+    for (merchant, place), group in itertools.groupby(sorted(keys), key=lambda key: (key[0], bucket(target.grain, from_ms(key[1])))):
+        starts = [start for _, start, _ in group]
+        spans.append((merchant, target.grain.value, place, from_ms(starts[0]), from_ms(starts[-1])))
+    return {(span[0], start, currency): cells for span, rows in _read(target, spans) for start, currency, cells in rows}
+
+
+def _read(target: Target, spans: list[tuple[Any, ...]]) -> list[tuple[Any, list[tuple[int, str, Cells]]]]:
+    deadline, pause = time.monotonic() + target.patience_seconds, FIRST_PAUSE
+    while True:
+        try:
+            session = report_store.session(target.cassandra)
+            statement = _prepared(session, target.keyspace)
+            answers = execute_concurrent(session, [(statement, span) for span in spans], concurrency=target.inflight)
+            return [(span, [_row(row) for row in answer.result_or_exc]) for span, answer in zip(spans, answers, strict=True)]
+        except RETRIED as error:
+            if time.monotonic() > deadline:
+                raise ReportStoreError(f"Cassandra did not answer within {target.patience_seconds:.0f} s: {error}") from error
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _row(row: Any) -> tuple[int, str, Cells]:
+    start, currency, *cells = row
+    return _BIGINT.unpack(start)[0], currency.decode(), tuple(cells)
+
+
+def _prepared(session: Session, keyspace: str) -> PreparedStatement:
+    cache: dict[str, PreparedStatement] = session.__dict__.setdefault("millrace_raw_reads", {})
+    if keyspace not in cache:
+        where = "merchant_id = ? AND grain = ? AND bucket = ? AND window_start >= ? AND window_start <= ?"
+        statement = session.prepare(f"SELECT window_start, currency, {', '.join(CONTENT)} FROM {keyspace}.{REPORTS_TABLE} WHERE {where}")  # noqa: S608
+        statement.is_idempotent = True
+        # Every cell as the bytes it is made of: decoded values would compare no better and cost more.
+        statement.result_metadata = [(space, table, name, BytesType) for space, table, name, _ in statement.result_metadata]
+        cache[keyspace] = statement
+    return cache[keyspace]
