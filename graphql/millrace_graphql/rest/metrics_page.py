@@ -27,9 +27,8 @@ def page() -> str:
         (f"`{name}`", f"`{column[3:].upper()}`", "yes" if column in DEMOGRAPHICS else "") for name, column in BREAKDOWN_FIELDS.items()
     ]
     parts = [
-        "# Metrics\n\nMade from `millrace_contracts.metrics` and the API's own definitions, and tested to be so:"
-        " `MILLRACE_RENEW_GOLDEN=1` with the test of definitions writes it again."
-        "\nThe names are the same in GraphQL, REST, CSV and NDJSON.",
+        "# Metrics\n\nMade from `millrace_contracts.metrics` and the API's own definitions, and tested to be so. The names are the same in"
+        " GraphQL, REST, CSV and NDJSON.",
         _table(("Metric", "Unit", "Kind", "Meaning", "Formula over any range", "May be null"), rows),
         "## Units\n\n" + _list({unit.value: UNITS[unit] for unit in Unit}),
         "## Kinds\n\nThe server gives the totals of a range, so that no client adds up what cannot be.\n\n"
