@@ -33,17 +33,17 @@ class PeerGroup:
             return None
         return cls(merchant.business_type, merchant.country, merchant.region, currency)
 
-    def holds(self, merchant: Merchant) -> bool:
-        """Whether a merchant stands in the group."""
-        return merchant.currency == self.currency and PeerGroup.of(merchant, self.currency) == self and merchant.status not in CLOSED
 
-
-def chosen(group: PeerGroup, merchants: list[Merchant], besides: str, most: int) -> list[Merchant]:
-    """The group's other merchants, at most so many: always the same, by a hash that no merchant chooses a place in."""
-    found = [merchant for merchant in merchants if merchant.id != besides and group.holds(merchant)]
-    if len(found) <= most:
-        return found
-    return sorted(found, key=lambda merchant: hashlib.sha256(f"{group}\n{merchant.id}".encode()).digest())[:most]
+def grouped(merchants: list[Merchant]) -> dict[PeerGroup, list[Merchant]]:
+    """The merchants by group, those that are not open left out, each group in an order of its own that no merchant chooses a place in."""
+    found: dict[PeerGroup, list[Merchant]] = {}
+    for merchant in merchants:
+        group = PeerGroup.of(merchant, merchant.currency or "")
+        if group is not None and merchant.status not in CLOSED:
+            found.setdefault(group, []).append(merchant)
+    for group, members in found.items():
+        members.sort(key=lambda merchant: hashlib.sha256(f"{group}\n{merchant.id}".encode()).digest())
+    return found
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from millrace_graphql.ranges.chunk_cache import ChunkCache
 from millrace_graphql.ranges.columns import GROUP_OF, Group, Ints
 from millrace_graphql.ranges.compare import Basis, Comparison
 from millrace_graphql.ranges.compose import Composer, Store, usable_through
-from millrace_graphql.ranges.directory import Directory, Merchant, Progress
+from millrace_graphql.ranges.directory import Directory, Merchant, Progress, Remembered
 from millrace_graphql.ranges.grid import Grid
-from millrace_graphql.ranges.peers import PeerGroup, Peers, chosen, with_facts
+from millrace_graphql.ranges.peers import PeerGroup, Peers, grouped, with_facts
 from millrace_graphql.ranges.plan import Range, checked_range, checked_window, pieces, within_limits
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS
 from millrace_graphql.ranges.zones import DAY_MS, check_zone, zone_names
@@ -41,6 +41,8 @@ BREAKDOWN_QUESTIONS = frozenset({"breakdown", "withheld"})
 """Fields that are made of a breakdown named by an argument, or of all."""
 EXPORT_PIECE_MS = 45 * DAY_MS
 """Longer than what is read through the cache, so that an export leaves the chunks of others in it."""
+PEERS_SECONDS = 300.0
+"""How long it is remembered who is whose peer: it takes a look at every merchant."""
 UTC = "UTC"
 
 
@@ -72,6 +74,7 @@ class ReportQueries:
         self._directory = directory
         self._settings = settings
         self._clock = clock
+        self._groups: Remembered[dict[PeerGroup, list[Merchant]]] = Remembered(PEERS_SECONDS)
 
     async def merchants(self, caller: Identity, first: int, after: str | None = None) -> list[Merchant]:
         """The merchants that the caller sees, by id; one that the dimension does not hold yet has an id only."""
@@ -134,11 +137,14 @@ class ReportQueries:
         group = PeerGroup.of(merchant, series.currency) if merchant else None
         if group is None:
             return Peers(series, None, 0, (), self._settings.min_peers)
-        everyone = await self._directory.all_merchants()
-        others = chosen(group, everyone, merchant_id, len(everyone))
-        read = chosen(group, others, merchant_id, self._settings.max_peers) if len(others) >= self._settings.min_peers else []
+        members = (await self._groups.get("", self._grouped)).get(group, [])
+        others = [peer for peer in members if peer.id != merchant_id]
+        read = others[: self._settings.max_peers] if len(others) >= self._settings.min_peers else []
         found = await asyncio.gather(*(self.windows(peer.id, series.asked, group.currency, groups, sparse=True) for peer in read))
         return Peers(series, group, len(others), with_facts(found), self._settings.min_peers)
+
+    async def _grouped(self) -> dict[PeerGroup, list[Merchant]]:
+        return grouped(await self._directory.all_merchants())
 
     async def export(
         self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]

@@ -15,7 +15,7 @@ from millrace_graphql.ranges.breakdown import Breakdown, Dimension, Order
 from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.directory import Merchant, Progress
 from millrace_graphql.ranges.grid import Grid
-from millrace_graphql.ranges.peers import PeerGroup, Peers, chosen, with_facts
+from millrace_graphql.ranges.peers import PeerGroup, Peers, grouped, with_facts
 from millrace_graphql.ranges.plan import Range
 from tests.unit.graphql_api.facts import DAY, FACTS, PAYMENTS, WINDOW, oracle, reports, rows
 
@@ -122,15 +122,15 @@ def test_peers_are_of_the_same_business_region_and_currency_and_not_closed() -> 
         {"region": None},
     ]
     others = [merchant("a"), merchant("b", status=None), merchant("m"), *(merchant(f"x{n}", **more) for n, more in enumerate(strangers))]
-    assert [peer.id for peer in chosen(GROUP, others, "m", 100)] == ["a", "b"]
+    assert {peer.id for peer in grouped(others)[GROUP]} == {"a", "b", "m"}
     assert PeerGroup.of(merchant("m", region=None), "USD") is None
 
 
-def test_of_a_large_group_always_the_same_peers_are_read() -> None:
-    many = [merchant(f"m{n}") for n in range(500)]
-    first = chosen(GROUP, many, "m0", 50)
-    assert (len(first), chosen(GROUP, many[::-1], "m0", 50)) == (50, first)
-    assert {peer.id for peer in first} != {f"m{n}" for n in range(1, 51)}
+def test_a_group_has_an_order_that_neither_the_table_nor_the_names_make() -> None:
+    many = [merchant(f"m{n:03}") for n in range(500)]
+    first = grouped(many)[GROUP]
+    assert grouped(many[::-1])[GROUP] == first
+    assert [peer.id for peer in first] != sorted(peer.id for peer in many)
 
 
 def peers(amounts: list[int], least: int = 10) -> Peers:

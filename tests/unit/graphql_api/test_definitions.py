@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema, print_schema
+from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema, find_breaking_changes, print_schema
+from graphql import build_schema as build_sdl
 from hypothesis import given
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
@@ -28,6 +29,7 @@ from millrace_graphql.schema.query import build_schema
 from millrace_graphql.schema.scalars import BigInt, DateTime
 
 GOLDEN = Path(__file__).parent / "schema.graphql"
+RELEASED = Path(__file__).parent / "schema.released.graphql"
 METRICS_PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 NAMES = [metric.name for metric in METRICS]
 
@@ -56,6 +58,19 @@ def test_the_schema_is_the_golden_file(schema: GraphQLSchema) -> None:
     if os.environ.get("MILLRACE_RENEW_GOLDEN"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text(), "a change of the schema is made on purpose: MILLRACE_RENEW_GOLDEN=1 writes the golden file"
+
+
+def test_no_client_of_the_released_schema_breaks(schema: GraphQLSchema) -> None:
+    # schema.released.graphql is what clients have been written against; a release writes it anew.
+    now = build_sdl(print_schema(schema))
+    assert [change.description for change in find_breaking_changes(build_sdl(RELEASED.read_text()), now)] == []
+
+
+def test_a_deprecation_says_why_and_until_when(schema: GraphQLSchema) -> None:
+    for name, kind in schema.type_map.items():
+        for field, definition in getattr(kind, "fields", {}).items():
+            reason = getattr(definition, "deprecation_reason", None)
+            assert reason is None or re.search(r"\b20\d\d-\d\d-\d\d\b", reason), (name, field)
 
 
 @pytest.mark.parametrize("type_name", ["SeriesColumns", "Report", "Totals"])
