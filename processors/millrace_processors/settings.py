@@ -40,8 +40,8 @@ class LakeSettings(Settings, group="LAKE"):
 
     warehouse: str = ""
     """URL or path on any Hadoop file system; the local default is <home>/lake."""
-    time_partition: Literal["hours", "days"] = "days"
-    """Hours for a busy live stream, days where a batch may span a year."""
+    time_partition: Literal["hours", "days", "months"] = "days"
+    """Hours for a busy live stream, days for a quiet one, months where one batch may span years (a replay of little data)."""
     buckets: int = Field(2, ge=1, le=4096)
     """Hash buckets of merchants inside a time partition."""
 

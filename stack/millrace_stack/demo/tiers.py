@@ -81,6 +81,9 @@ def specs(home: Home, environ: Mapping[str, str]) -> dict[str, ProcessSpec]:
         "api": ("api", "--port", str(assigned["api"])),
     }
     environment = {"MILLRACE_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
+    if "MILLRACE_LAKE_TIME_PARTITION" not in environ:
+        # One batch of the replay spans a year: by days it would leave hundreds of files of a few rows.
+        environment["MILLRACE_LAKE_TIME_PARTITION"] = "months"
     if "MILLRACE_COLLECTION_REQUEST_LOG" not in environ:
         environment["MILLRACE_COLLECTION_REQUEST_LOG"] = str(home.folder("logs") / "collection-requests.log")
     return {
