@@ -52,7 +52,17 @@ def _decode_each(raw: bytes) -> Decoded:
             good.append(bson.decode(event.raw, CODEC))
         except InvalidBSON:
             broken.append(event.raw)
+            good.extend(_without_before(event))
     return Decoded(good, broken, _token(cursor))
+
+
+def _without_before(event: RawBSONDocument) -> list[dict[str, Any]]:
+    """A change whose before-image alone is broken goes on without it, beside its dead letter: its after-image may be the cure."""
+    rest = {name: value for name, value in event.items() if name != "fullDocumentBeforeChange"}
+    try:
+        return [bson.decode(bson.encode(rest), CODEC)] if len(rest) < len(event) else []
+    except InvalidBSON:
+        return []
 
 
 def _batch(cursor: Mapping[str, Any]) -> Any:

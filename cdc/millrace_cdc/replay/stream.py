@@ -27,7 +27,7 @@ Times = Callable[[float], bool]
 
 
 class BoundedEncoder(ReplyEncoder):
-    """Encodes replies up to the end of a replay; ``done`` once the end is reached."""
+    """Encodes replies from behind the start's token up to the end of a replay; ``done`` once the end is reached."""
 
     def __init__(self, collection: str, form: EventForm, lookup: Lookup, max_message_bytes: int, replay: Replay, batch_size: int) -> None:
         super().__init__(collection, form, lookup, max_message_bytes)
@@ -39,10 +39,13 @@ class BoundedEncoder(ReplyEncoder):
         """The portion of a reply, cut at the end."""
         kept = decoded.documents
         count = len(kept) + len(decoded.broken)
-        if kept and self._beyond(kept[-1]["_id"]["_data"]):
+        beyond = bool(kept) and self._beyond(kept[-1]["_id"]["_data"])
+        if beyond:
             kept = [change for change in kept if not self._beyond(change["_id"]["_data"])]
+        if self._replay.start_token is not None and kept and kept[0]["_id"]["_data"] <= self._replay.start_token:
+            kept = [change for change in kept if change["_id"]["_data"] > self._replay.start_token]
         made, control = super().portion(replaced(decoded, documents=kept), now_ms)
-        if control is None and (len(kept) < len(decoded.documents) or self._reached(decoded.token, count)):
+        if control is None and (beyond or self._reached(decoded.token, count)):
             self.done = True
         self.sent += len(made.events)
         made.through_ms = None
@@ -83,6 +86,7 @@ class ReplayStream(ChangeStream):
         super().__init__(reader, encoder, self._progress, self._ended, batch_size, queue_bytes)
         self._bounded, self._namespace, self._replay = encoder, namespace, replay
         self._throttle, self._wait = Throttle(replay.rate), wait
+        self._begun = False
 
     @property
     def finished(self) -> bool:  # type: ignore[override]
@@ -100,7 +104,10 @@ class ReplayStream(ChangeStream):
 
     def _encode(self, raw: bytes) -> Portion | None:
         portion = super()._encode(raw)
-        if portion is None:
+        if not self._begun:
+            # The opening reply holds nothing and repeats where the stream begins: that is not yet the end, also where the two are one.
+            self._begun, self._bounded.done = True, False
+        elif portion is None:
             self._bounded.rest(self._token)
         return portion
 
@@ -130,8 +137,9 @@ def open_stream(
     Raises:
         SourceLost, RelayError: as MongoDB answers.
     """
-    token = replay.token or replay.start_token
-    start = Position(0, 1, "", 0, token, None if token else replay.start_at)
+    # Not resumed behind the start's token: MongoDB refuses a token whose change the filter hides (280). The stream opens at its time
+    # instead, and the encoder leaves out what is not behind it. Tokens of the replay's own progress come from this very pipeline.
+    start = Position(0, 1, "", 0, replay.token, None if replay.token else replay.start_at)
     pipeline: list[dict[str, Any]] = change_stream(start, [])
     # The filter sees whole images, the projection comes last: a filtered field need not be a captured one.
     captured = stages(fields)

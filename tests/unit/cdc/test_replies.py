@@ -84,6 +84,14 @@ def test_one_broken_document_does_not_take_its_neighbours_along() -> None:
     assert b"US\xff\xfe" in base64.b64decode(letter["payload"])
 
 
+def test_a_broken_before_image_does_not_hold_back_its_cure() -> None:
+    """I4: the change goes on without the before-image, the dead letter names it."""
+    cure = change(2, "replace", fullDocument={"_id": "p2", "currency": "USD"}, fullDocumentBeforeChange={"_id": "p2", "currency": "USD?"})
+    portion, _ = encoder().portion(decode(reply(change(1), cure).replace(b"USD?", b"US\xff\xfe")), 5)
+    assert [(event["op"], event["before"]) for event in values(portion.events)] == [("c", None), ("u", None)]
+    assert values(portion.dead_letters)[0]["reason"].startswith("fullDocumentBeforeChange.currency: ")
+
+
 def test_a_message_over_the_limit_is_a_dead_letter_with_its_key() -> None:
     portion, _ = encoder(max_bytes=2048).portion(decode(reply(change(1, fullDocument={"_id": "p1", "text": "x" * 3000}), change(2))), 5)
     assert [key for key, _ in portion.events] == [b"p2"]
