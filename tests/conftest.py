@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from millrace_processors.session import build
@@ -14,7 +15,9 @@ from tests.support.servers import Servers, close_home, open_home, unique_names
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A SIGTERM ends the run as Ctrl-C does: fixtures are finalized, so that no server stays behind."""
+    """A SIGTERM ends the run as Ctrl-C does: fixtures are finalized, so that no server stays behind. No example has a deadline."""
+    settings.register_profile("millrace", deadline=None)
+    settings.load_profile("millrace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
