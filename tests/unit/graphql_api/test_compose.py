@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +11,20 @@ from hypothesis import strategies as st
 
 from millrace_contracts.metrics import METRICS
 from millrace_contracts.windows import Grain as Stored
-from millrace_contracts.windows import bucket, from_ms, to_ms
+from millrace_contracts.windows import to_ms
 from millrace_graphql.ranges.calendar import Grain, boundaries
 from millrace_graphql.ranges.columns import Group, Rows
 from millrace_graphql.ranges.compose import MAX_LAG_MS, Composer, Spans, usable_through
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.merge import Merge
 from millrace_graphql.ranges.plan import Range
-from millrace_graphql.ranges.report_store import Rollups
-from tests.unit.graphql_api.facts import DAY, PAYMENTS, WINDOW, oracle, reports
+from tests.unit.graphql_api.facts import DAY, PAYMENTS, WINDOW, oracle
+from tests.unit.graphql_api.shelf import Facts, Shelf
 
 HOUR = 3_600_000
 START = to_ms(datetime(2026, 3, 6, tzinfo=UTC))  # New York's clocks change on 8 March
 DAYS = 6
 EVERYTHING = frozenset(Group)
-Facts = dict[tuple[int, str], Any]
 FACTS = st.dictionaries(
     # Few instants, near the hours at which days of the zones begin, so that facts, rollups and edges meet.
     st.tuples(
@@ -41,47 +38,6 @@ FACTS = st.dictionaries(
     max_size=20,
 )
 ZONES = ["UTC", "Asia/Seoul", "Asia/Kathmandu", "America/New_York", "Asia/Kolkata"]
-
-
-def gathered(facts: Facts, low: int, high: int) -> Facts:
-    """All facts of [low, high) as those of one window, by currency."""
-    result: Facts = {}
-    for (start, currency), (paid, refunds, failed) in sorted(facts.items()):
-        if low <= start < high:
-            known = result.get((low, currency), ([], [], 0))
-            result[low, currency] = (known[0] + paid, known[1] + refunds, known[2] + failed)
-    return result
-
-
-class Shelf:
-    """A report store in memory: 10-minute reports, and those hours and days that were rolled up, each with its completeness."""
-
-    def __init__(self, facts: Facts, rolled: Mapping[Stored, Mapping[tuple[int, int], int]]) -> None:
-        self._raw = reports(facts)
-        self._rolled = {grain: self._shelved(facts, windows) for grain, windows in rolled.items()}
-        self.raw_spans: list[tuple[int, int]] = []
-
-    def _shelved(self, facts: Facts, windows: Mapping[tuple[int, int], int]) -> Rollups:
-        merged: Facts = {}
-        through: dict[int, int] = {}
-        for (low, high), complete in windows.items():
-            merged |= gathered(facts, low, high)
-            through[low] = complete
-        return Rollups(reports(merged), np.array([through[start] for start, _ in sorted(merged)], np.int64))
-
-    async def read(self, merchant_id: str, bucket_name: str, start_ms: int, end_ms: int, groups: frozenset[Group]) -> Rows:
-        self.raw_spans.append((start_ms, end_ms))
-        starts = self._raw[Group.COUNTERS].starts.tolist()
-        kept = np.array([start_ms <= at < end_ms and bucket(Stored.TEN_MINUTES, from_ms(at)) == bucket_name for at in starts], bool)
-        return {group: self._raw[group].where(kept) for group in groups}
-
-    async def rollups(
-        self, merchant_id: str, grain: Stored, bucket_name: str, start_ms: int, end_ms: int, groups: frozenset[Group]
-    ) -> Rollups:
-        found = self._rolled[grain]
-        starts = found.rows[Group.COUNTERS].starts.tolist()
-        kept = np.array([start_ms <= at < end_ms and bucket(grain, from_ms(at)) == bucket_name for at in starts], bool)
-        return Rollups({group: found.rows[group].where(kept) for group in groups}, found.through_ms[kept])
 
 
 def composed(shelf: Shelf, asked: Range, home: str, through: int | None) -> Rows:
