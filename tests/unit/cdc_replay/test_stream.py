@@ -60,6 +60,13 @@ def test_a_full_reply_that_ends_at_the_ends_own_time_may_be_followed_by_more_of_
     assert (made.done, made.sent) == (True, 43)
 
 
+def test_what_is_not_behind_the_starts_token_is_left_out() -> None:
+    replay = Replay("r", token(99, 1), (99, 1), None, (100, 5), "t", Filter())
+    made = BoundedEncoder("payments", EventForm("c", "payments"), lambda ids: {}, 1_000_000, replay, 10)
+    portion, _ = made.portion(Decoded([change(99, 1, "seen"), change(99, 2, "next")], [], token(99, 2)), 0)
+    assert (keys(portion), made.done) == ([b"next"], False)
+
+
 def test_rest_behind_a_full_reply_at_the_end_ends_it() -> None:
     made = encoder(batch=1)
     made.portion(Decoded([change(100, 5, "a")], [], token(100, 5)), 0)
