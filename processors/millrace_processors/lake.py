@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from millrace_contracts.windows import from_ms
 from millrace_processors.errors import LakeError
 from millrace_processors.facts import COLUMNS
 from millrace_processors.session import CATALOG
@@ -45,6 +47,16 @@ class Snapshot:
     id: int
     parent: int | None
     version: int
+    batch: str | None
+
+
+@dataclass(frozen=True)
+class Retained:
+    """A snapshot of any table as maintenance sees it; ``at`` is the instant of its commit."""
+
+    id: int
+    parent: int | None
+    at: datetime
     batch: str | None
 
 
@@ -129,6 +141,12 @@ class Lake:
     def holds(self, table: str, snapshot: int) -> bool:
         """Whether maintenance has kept a snapshot."""
         return self._table(table).snapshot(snapshot) is not None
+
+    def snapshots(self, table: str) -> list[Retained]:
+        """The snapshots that a table still has, oldest first."""
+        kept = self._table(table).snapshots()
+        found = (kept[place] for place in range(len(kept)))
+        return [Retained(each.snapshotId(), each.parentId(), from_ms(each.timestampMillis()), each.summary().get(BATCH)) for each in found]
 
     def _table(self, name: str | None = None) -> Any:
         jvm: Any = self.session._jvm

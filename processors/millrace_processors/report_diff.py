@@ -6,11 +6,12 @@ import itertools
 import struct
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent
 from cassandra.cqltypes import BytesType
+from cassandra.protocol import ProtocolHandler, ResultMessage
 from cassandra.query import PreparedStatement
 
 from millrace_contracts.reports import BREAKDOWNS, CONTENT, COUNTERS, REPORTS_TABLE
@@ -100,8 +101,7 @@ def _read(target: Target, spans: list[tuple[Any, ...]]) -> list[tuple[Any, list[
     deadline, pause = time.monotonic() + target.patience_seconds, FIRST_PAUSE
     while True:
         try:
-            session = report_store.session(target.cassandra)
-            statement = _prepared(session, target.keyspace)
+            session, statement = _raw(report_store.session(target.cassandra), target.keyspace)
             answers = execute_concurrent(session, [(statement, span) for span in spans], concurrency=target.inflight)
             return [(span, [_row(row) for row in answer.result_or_exc]) for span, answer in zip(spans, answers, strict=True)]
         except RETRIED as error:
@@ -116,13 +116,31 @@ def _row(row: Any) -> tuple[int, str, Cells]:
     return _BIGINT.unpack(start)[0], currency.decode(), tuple(cells)
 
 
-def _prepared(session: Session, keyspace: str) -> PreparedStatement:
-    cache: dict[str, PreparedStatement] = session.__dict__.setdefault("millrace_raw_reads", {})
+_RESULT = ProtocolHandler.message_types_by_opcode[ResultMessage.opcode]
+
+
+class _RawResult(_RESULT):  # type: ignore[misc,valid-type]
+    """Rows whose every cell is the bytes that it is made of: decoded values would compare no better and cost more."""
+
+    column_metadata: Any
+
+    def recv_results_metadata(self, *arguments: Any) -> None:
+        super().recv_results_metadata(*arguments)
+        self.column_metadata = [(*names, BytesType) for *names, _ in self.column_metadata or ()]
+
+
+class _RawProtocol(ProtocolHandler):  # type: ignore[misc]
+    message_types_by_opcode: ClassVar = {**ProtocolHandler.message_types_by_opcode, ResultMessage.opcode: _RawResult}
+
+
+def _raw(session: Session, keyspace: str) -> tuple[Session, PreparedStatement]:
+    """A session beside this process's own which leaves cells as they are, and the read in it."""
+    cache: dict[str, tuple[Session, PreparedStatement]] = session.__dict__.setdefault("millrace_raw", {})
     if keyspace not in cache:
+        raw = next((each for each, _ in cache.values()), None) or session.cluster.connect()
+        raw.client_protocol_handler = _RawProtocol
         where = "merchant_id = ? AND grain = ? AND bucket = ? AND window_start >= ? AND window_start <= ?"
-        statement = session.prepare(f"SELECT window_start, currency, {', '.join(CONTENT)} FROM {keyspace}.{REPORTS_TABLE} WHERE {where}")  # noqa: S608
+        statement = raw.prepare(f"SELECT window_start, currency, {', '.join(CONTENT)} FROM {keyspace}.{REPORTS_TABLE} WHERE {where}")  # noqa: S608
         statement.is_idempotent = True
-        # Every cell as the bytes it is made of: decoded values would compare no better and cost more.
-        statement.result_metadata = [(space, table, name, BytesType) for space, table, name, _ in statement.result_metadata]
-        cache[keyspace] = statement
+        cache[keyspace] = raw, statement
     return cache[keyspace]

@@ -1,0 +1,27 @@
+"""One pipeline a test, on the run's shared servers and Spark session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.integration.processors_jobs.pipeline import Pipeline
+
+
+@pytest.fixture
+def pipeline(
+    kafka_server: dict[str, str],
+    cassandra_server: dict[str, str],
+    redis_server: dict[str, str],
+    spark_settings: dict[str, str],
+    spark: SparkSession,
+    names: dict[str, str],
+    tmp_path: Path,
+) -> Iterator[Pipeline]:
+    """Topic, tables and lake are there; nothing is in them."""
+    made = Pipeline(spark, {**kafka_server, **cassandra_server, **redis_server, **spark_settings, **names}, tmp_path)
+    yield made
+    made.session.execute(f"DROP KEYSPACE {made.config.names.keyspace}", timeout=120)
