@@ -182,7 +182,8 @@ class Topic:
 class SmallOplog(OwnMongod):
     """A mongod of a test's own whose oplog holds little, so that it rolls over."""
 
-    OPTIONS = ("--oplogSize", "16", "--setParameter", "minSnapshotHistoryWindowInSeconds=5")
+    # Truncation waits for checkpoints: one a second.
+    OPTIONS = ("--oplogSize", "16", "--syncdelay", "1", "--setParameter", "minSnapshotHistoryWindowInSeconds=5")
 
     def roll_over(self, client: MongoClient[dict[str, Any]]) -> None:
         """Write until the oldest entry is newer than all that is there now."""

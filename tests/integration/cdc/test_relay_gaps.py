@@ -56,9 +56,9 @@ def test_lost_history_is_a_named_gap_that_a_comparison_closes(small: SmallOplog,
         payments.update_many({"_id": {"$lt": "p000010"}}, {"$set": {"amount": 5}})
         payments.delete_many({"_id": {"$gte": "p000290", "$lt": "p000300"}})
         small.roll_over(client)
-        with RelayProcess({**environ, "MILLRACE_RELAY_ON_HISTORY_LOST": "stop"}, tmp_path).start() as stopped:
-            assert stopped.process.wait(60) == 5
-            assert "no longer reaches back" in stopped.log
+        stopped = RelayProcess({**environ, "MILLRACE_RELAY_ON_HISTORY_LOST": "stop"}, tmp_path).start()
+        assert stopped.process.wait(60) == 5
+        assert "no longer reaches back" in stopped.log
         with RelayProcess(environ, tmp_path) as running:
             wait_until(lambda: running.state()["phase"] == "streaming", 60, "the gap is closed")
             payments.insert_one(payment(999))
@@ -85,7 +85,7 @@ def test_a_kill_while_a_gap_is_closed_leaves_it_open_and_it_is_closed_later(smal
     environ = small.environ
     database = environ["MILLRACE_NAMES_DATABASE"]
     topic = Topic(environ["MILLRACE_KAFKA_BOOTSTRAP"], f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.{database}.payments")
-    slow = {"MILLRACE_RELAY_SNAPSHOT_RATE": "300", "MILLRACE_RELAY_FETCH_EVENTS": "50", "MILLRACE_RELAY_TRANSACTION_EVENTS": "50"}
+    slow = {"MILLRACE_RELAY_SNAPSHOT_RATE": "60", "MILLRACE_RELAY_FETCH_EVENTS": "50", "MILLRACE_RELAY_TRANSACTION_EVENTS": "50"}
     with MongoClient[dict[str, Any]](environ["MILLRACE_MONGO_ADMIN_URI"]) as client:
         payments = client[database]["payments"]
         with RelayProcess(environ, tmp_path) as running:

@@ -1,0 +1,126 @@
+"""What operators do: look, send a dead letter again, go past a change that can not be read; and the audit counts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import bson
+import pytest
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
+
+from millrace_cdc.audit import total
+from tests.integration.cdc.capture import PAID_MS, RelayProcess, Topic, millrace, payment
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.stack
+Payments = Collection[dict[str, Any]]
+MakeRelay = Callable[..., RelayProcess]
+Read = Callable[[str], Topic]
+
+
+def test_a_dead_letter_is_listed_shown_and_sent_again_once_it_was_put_right(
+    environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read
+) -> None:  # I4
+    topic = read("payments")
+    with relay() as running:
+        broken = bson.encode(payment(2)).replace(b"gold\x00", b"\xff\xfeld\x00")
+        payments.with_options(codec_options=bson.CodecOptions(document_class=RawBSONDocument)).insert_one(RawBSONDocument(broken))
+        wait_until(lambda: running.metric("dead_letters_total") == 1, 30, "the dead letter")
+        (line,) = millrace(environ, "relay", "dead-letters", "list", "--json").stdout.splitlines()
+        letter = json.loads(line)
+        assert (letter["key"], letter["stage"]) == ("p000002", "relay")
+        shown = json.loads(millrace(environ, "relay", "dead-letters", "show", str(letter["offset"])).stdout)
+        assert shown["document"]["fullDocument"]["user"]["grade"] == "��ld"
+        still = millrace(environ, "relay", "dead-letters", "retry", str(letter["offset"]))
+        assert (still.returncode, "user.grade" in still.stderr) == (6, True)
+        payments.update_one({"_id": "p000002"}, {"$set": {"user.grade": "gold"}})
+        retried = millrace(environ, "relay", "dead-letters", "retry", str(letter["offset"]))
+        assert retried.returncode == 0, retried.stderr
+        payments.insert_one(payment(3))
+        events = topic.wait_events(3)
+        assert running.process.poll() is None
+    assert Counter(event["op"] for event in events) == {"u": 1, "r": 1, "c": 1}
+    assert [event["after"]["user"]["grade"] for event in events] == ["gold"] * 3
+    assert millrace(environ, "relay", "dead-letters", "show", "99").returncode == 2
+
+
+def test_a_change_over_16_mb_stops_the_relay_and_is_gone_past_on_purpose(
+    environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read
+) -> None:
+    """Complaint 10 (mongo-kafka PR#79): an oversized event breaks the stream and recovery skips events."""
+    topic = read("payments")
+    write = payments.database.command
+    with relay() as running:
+        write({"insert": "payments", "documents": [payment(1, merchantId="m" * 9_000_000)], "bypassDocumentValidation": True})
+        payments.insert_one(payment(2))
+        # Both images together are over the limit.
+        write(
+            {
+                "update": "payments",
+                "updates": [{"q": {"_id": "p000001"}, "u": {"$set": {"status": "failed"}}}],
+                "bypassDocumentValidation": True,
+            }
+        )
+        payments.insert_one(payment(3))
+        assert running.process.wait(60) == 6, running.log
+    assert "larger than 16 MB" in running.log
+    token = running.log.split("millrace relay skip ")[1].split(" ")[0]
+    assert [event["after"]["_id"] for event in topic.wait_events(1)] == ["p000002"]
+    skipped = millrace(environ, "relay", "skip", token, "--reason", "18 MB with both images")
+    assert skipped.returncode == 0, skipped.stderr
+    with relay():
+        events = topic.wait_events(2)
+    assert [event["after"]["_id"] for event in events] in (["p000002", "p000003"], ["p000003", "p000002"])
+    letters = [json.loads(line) for line in millrace(environ, "relay", "dead-letters", "list", "--json").stdout.splitlines()]
+    assert [letter["key"] for letter in letters] == ["p000001", None]
+    assert (letters[1]["token"], "skipped on purpose: 18 MB with both images" in letters[1]["reason"]) == (token, True)
+    assert millrace(environ, "relay", "skip", token, "--reason", "again").returncode == 2
+    assert millrace(environ, "relay", "skip", "latest", "--reason", "x").returncode == 2
+
+
+def test_status_shows_position_runway_and_what_was_captured(
+    environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read
+) -> None:
+    before = millrace(environ, "relay", "status")
+    assert (before.returncode, "start with `millrace relay run`" in before.stdout) == (0, True)
+    payments.insert_many([payment(number) for number in range(10)])
+    with relay() as running:
+        payments.insert_one(payment(10))
+        read("payments").wait_events(11)
+        wait_until(lambda: running.metric("oplog_runway_seconds") > 0, 30, "the runway is known")
+    found = json.loads(millrace(environ, "relay", "status", "--json").stdout)
+    assert (found["snapshot"]["done"], found["snapshot"]["documents"], found["deadLetters"]) == (True, 10, 0)
+    assert found["streams"][0]["runwaySeconds"] > 0
+    assert found["streams"][0]["historyLost"] is False
+    text = millrace(environ, "relay", "status")
+    assert (text.returncode, "stream 0 of 1" in text.stdout) == (0, True)
+
+
+def test_audit_counts_are_what_a_consumer_counts(payments: Payments, relay: MakeRelay, read: Read) -> None:
+    payments.insert_many([payment(number) for number in range(1000)])
+    topic, audit = read("payments"), read("audit")
+    with relay(MILLRACE_RELAY_TRANSACTION_EVENTS="300", MILLRACE_RELAY_FETCH_EVENTS="100"):
+        payments.insert_many([payment(number) for number in range(1000, 1500)])
+        payments.update_many({"merchantId": "m1"}, {"$inc": {"amount": 3}})
+        payments.delete_many({"merchantId": "m2"})
+        changed = sum(number % 7 in (1, 2) for number in range(1500))
+        events = topic.wait_events(1500 + changed)
+    expected: Counter[tuple[int, str, str]] = Counter()
+    amounts: Counter[tuple[int, str, str]] = Counter()
+    for event in events:
+        image = event["after"] or event["before"]
+        key = (image["paidAt"] // 600_000 * 600_000, image["currency"], event["op"])
+        expected[key] += 1
+        amounts[key] += image["amount"]
+    audit.poll()
+    wait_until(lambda: (audit.poll(), sum(cell[0] for cell in _counts(audit).values()) == len(events))[1], 20, "all counts")
+    assert _counts(audit) == {key: [count, amounts[key]] for key, count in expected.items()}
+    assert min(key[0] for key in expected) == PAID_MS // 600_000 * 600_000
+
+
+def _counts(audit: Topic) -> dict[Any, list[int]]:
+    return total(message.value() or b"" for message in audit.messages)
