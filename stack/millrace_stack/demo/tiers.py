@@ -25,6 +25,7 @@ DECLARE: tuple[tuple[str, tuple[str, ...]], ...] = (
 ORDER = ("collection", "relay", "processors", "api")
 """Payments can be posted from the first on; the others catch up."""
 KEY = "MILLRACE_COLLECTION_KEY"
+LAKE_PARTITION = "MILLRACE_LAKE_TIME_PARTITION"
 _ADDRESSES = {"collection": "MILLRACE_COLLECTION_URL", "api": "MILLRACE_API_URL"}
 
 
@@ -74,6 +75,9 @@ def specs(home: Home, environ: Mapping[str, str]) -> dict[str, ProcessSpec]:
     """
     assigned = ports.assign(home, ORDER, StackSettings.load(environ).chosen_ports())
     home.publish({variable: f"http://127.0.0.1:{assigned[tier]}" for tier, variable in _ADDRESSES.items()})
+    # One batch of the replay spans a year: by days it would leave hundreds of files of a few rows. Published, since it is
+    # `process tables` that makes the table.
+    home.publish({LAKE_PARTITION: environ.get(LAKE_PARTITION) or "months"})
     commands = {
         "collection": ("collection", "run", "--port", str(assigned["collection"])),
         "relay": ("relay", "run", "--ops-port", str(assigned["relay"])),
@@ -81,9 +85,6 @@ def specs(home: Home, environ: Mapping[str, str]) -> dict[str, ProcessSpec]:
         "api": ("api", "--port", str(assigned["api"])),
     }
     environment = {"MILLRACE_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
-    if "MILLRACE_LAKE_TIME_PARTITION" not in environ:
-        # One batch of the replay spans a year: by days it would leave hundreds of files of a few rows.
-        environment["MILLRACE_LAKE_TIME_PARTITION"] = "months"
     if "MILLRACE_COLLECTION_REQUEST_LOG" not in environ:
         environment["MILLRACE_COLLECTION_REQUEST_LOG"] = str(home.folder("logs") / "collection-requests.log")
     return {
