@@ -139,11 +139,18 @@ def test_a_stopped_connector_goes_on_from_the_token_or_time_that_it_is_given(
     assert run(applied, "resume", "merchants").return_value == 0
     wait_until(lambda: keys()[5:] == ["o3"], 60, "the change of that cluster time comes again")
 
+    # A position that the oplog no longer reaches back to: the connector reads the collection again by itself and goes on.
+    assert run(applied, "stop", "merchants").return_value == 0
+    dead = run(applied, "offsets", "set", "merchants", "--cluster-time", "1600000000", "--yes", "--json")
+    assert json.loads(dead.output)["after"][0]["words"] == "at 2020-09-13 12:26:40 UTC (ordinal 0)"
+    assert run(applied, "resume", "merchants").return_value == 0
+    wait_until(lambda: sorted(keys()[6:]) == ["o1", "o2", "o3"], 60, "a dead position needs no surgery")
+
     assert run(applied, "stop", "merchants").return_value == 0
     reset = run(applied, "offsets", "reset", "merchants", "--yes", "--json")
     assert json.loads(reset.output)["after"] == []
     assert run(applied, "resume", "merchants").return_value == 0
-    wait_until(lambda: sorted(keys()[6:]) == ["o1", "o2", "o3"], 60, "without offsets it begins with a snapshot")
+    wait_until(lambda: sorted(keys()[9:]) == ["o1", "o2", "o3"], 60, "without offsets it begins with a snapshot")
 
 
 @contextmanager
