@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from millrace_cdc.progress import FORMAT
 from millrace_contracts.changes import OP_DELETE
@@ -131,7 +131,7 @@ def read_captured(bootstrap: str, topic: str) -> Captured:
     consumer = Consumer({**config, "isolation.level": "read_committed", "enable.partition.eof": True})
     try:
         partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
         ended: set[int | None] = set()
         while len(ended) < len(partitions):
             events: list[tuple[bytes, bytes]] = []

@@ -12,7 +12,7 @@ import orjson
 from bson import ObjectId, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from millrace_cdc.errors import Misconfigured, RelayError
 from millrace_cdc.events import EventForm
@@ -55,7 +55,7 @@ def read_letters(settings: Configuration, topic: str) -> Iterator[Letter]:
     config = {"bootstrap.servers": settings.kafka.bootstrap, "group.id": "millrace-letters", "enable.auto.commit": False, "log_level": 0}
     consumer = Consumer({**config, "isolation.level": "read_committed", "enable.partition.eof": True})
     try:
-        consumer.assign([TopicPartition(topic, 0, 0)])
+        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while True:
             for message in consumer.consume(500, 5.0):
                 error = message.error()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from millrace_cdc.errors import RelayError
 from millrace_cdc.portions import Portion, Source
@@ -41,7 +41,7 @@ class RequestWatch:
 
     def start(self) -> RequestWatch:
         """Read from the beginning: the topic is compacted and small."""
-        self._consumer.assign([TopicPartition(self._topic, 0, 0)])
+        self._consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
         self._thread.start()
         return self
 

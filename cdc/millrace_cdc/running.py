@@ -126,6 +126,7 @@ def run_stream(settings: Configuration, share: Share, ops_port: int | None, stop
     with operators(settings, registry, state.readiness, ops_port, tell=child):
         capture = settings.capture(share)
         sink = settings.sink(capture.topics, capture.max_message_bytes, share.stream, stop)
+        state.watch_sink(lambda: sink.waiting_since)
         bootstrap, patience = settings.kafka.bootstrap, settings.relay.retry_seconds
         watch = RequestWatch(bootstrap, capture.topics.progress, capture.namespace).start() if share.stream == 0 else None
         try:

@@ -131,9 +131,10 @@ class KafkaSink:
                 self.waiting_since = None
                 return
             except KafkaException as error:
+                # Known before the next attempt, which takes its time: /ready tells it.
+                self.waiting_since = self.waiting_since or started
                 self._judge(what, error.args[0])
                 log.warning("kafka is away, trying again", step=what, error=str(error.args[0]))
-            self.waiting_since = self.waiting_since or started
             waited = time.monotonic() - started
             if waited > (ATTEMPT_SECONDS if self._stopping() else self._retry_seconds):
                 raise Unavailable(f"Kafka did not answer for {waited:.0f} s (step: {what}); see that the broker runs")

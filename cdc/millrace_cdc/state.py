@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from millrace_cdc.pump import Committed
 
+KAFKA_PATIENCE_SECONDS = 2.0
 WORKING = frozenset(["streaming", "snapshot", "reconciling"])
 
 
@@ -27,6 +29,7 @@ class RelayState:
             return Gauge(name, text, names, registry=registry).labels(**labels)
 
         self._lock = threading.Lock()
+        self._sink_waits: Callable[[], float | None] = lambda: None
         self._phase = "starting"
         self._since = time.time()
         self._detail = ""
@@ -93,10 +96,17 @@ class RelayState:
                 return 0.0
             return max(0.0, time.time() - self._cluster_seconds)
 
+    def watch_sink(self, waiting_since: Callable[[], float | None]) -> None:
+        """Learn from the sink since when (monotonic) the broker has not answered."""
+        self._sink_waits = waiting_since
+
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """For /ready: whether the relay works, and what a person needs to know."""
-        lag = self.lag_seconds()
+        lag, waits = self.lag_seconds(), self._sink_waits()
         with self._lock:
+            if waits is not None and time.monotonic() - waits > KAFKA_PATIENCE_SECONDS:
+                detail = f"Kafka has not answered for {time.monotonic() - waits:.0f} s"
+                return False, {"phase": "waiting for Kafka", "since": self._since, "detail": detail, "lag_seconds": round(lag, 3)}
             state = {
                 "phase": self._phase,
                 "since": self._since,
