@@ -4,7 +4,6 @@ const iso = (ms) => new Date(ms).toISOString().replace('.000Z', 'Z');
 
 export function examples(now, merchant) {
   const end = Math.floor(now.getTime() / WINDOW) * WINDOW;
-  const day = Math.floor(end / 86_400_000) * 86_400_000;
   const merchantId = merchant ?? 'put an id of the first tab here';
   return [
     {
@@ -30,16 +29,32 @@ query LastHours($merchantId: ID!, $start: DateTime!, $end: DateTime!) {
       variables: { merchantId, start: iso(end - 36 * WINDOW), end: iso(end) },
     },
     {
-      query: `# The last four weeks by UTC day.
-query LastWeeks($merchantId: ID!, $start: DateTime!, $end: DateTime!) {
-  series(merchantId: $merchantId, start: $start, end: $end, grain: DAY) {
-    currency
+      query: `# The last four weeks by day of the merchant's own calendar, beside the four weeks before, as far as today has come.
+query LastWeeks($merchantId: ID!) {
+  series(merchantId: $merchantId, preset: LAST_28_DAYS, grain: DAY) {
+    timeZone currency
     points { start payments gross averagePayment refundRate customers }
     totals { payments gross customers }
+    comparison(basis: PREVIOUS_PERIOD) {
+      start end through
+      totals { gross { value previous change changeKind } customers { value previous change changeKind } }
+    }
+    breakdown(by: METHOD, first: 3) { slices { value gross shareOfGross } other { gross } }
+    freshness { completeThrough missing }
   }
 }
 `,
-      variables: { merchantId, start: iso(day - 28 * 86_400_000), end: iso(day) },
+      variables: { merchantId },
+    },
+    {
+      query: `# When is the merchant busy? Each hour of the week over the last 28 days, Monday 0 o'clock first.
+query BusyHours($merchantId: ID!) {
+  weekGrid(merchantId: $merchantId, preset: LAST_28_DAYS) {
+    timeZone cells { weekday hour occurrences payments gross }
+  }
+}
+`,
+      variables: { merchantId },
     },
     {
       query: `# One ten-minute report.
