@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import click
 import orjson
 
-from millrace_processors import jobs_cli
+from millrace_processors import jobs_cli, upkeep_cli
 from millrace_processors.command_errors import reported
 from millrace_processors.settings import Config
 from millrace_runtime import logs
@@ -26,11 +26,13 @@ def process() -> None:
     millrace process stream     keep the reports up to date
     millrace process reprocess  compute reports again, and say what became different
     millrace process rollup     merge the reports of closed hours and days
+    millrace process maintain   keep the lake's files and snapshots in order
     """
 
 
 process.add_command(jobs_cli.reprocess)
 process.add_command(jobs_cli.rollup)
+process.add_command(upkeep_cli.maintain)
 
 
 @process.command()

@@ -23,7 +23,7 @@ from millrace_processors.settings import Config
 NEEDED = (
     *KEY, "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key", *DIMENSIONS, "version", "version_order", "retracted",
 )  # fmt: skip
-_COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added")
+_COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added", "newer")
 _AUDIT = ", ".join(f"{name} bigint" for name in _COUNTS) + ", examples array<string>"
 _ROW = pa.schema([*((name, pa.int64()) for name in _COUNTS), ("examples", pa.list_(pa.string()))])
 BROADCAST_KEYS = 500_000
@@ -42,7 +42,7 @@ class Mode(Enum):
 class Refreshed:
     """What one refresh has computed and, unless it only compared, written. ``unnoticed``: notices that Redis did not take.
 
-    ``equal``, ``changed``, ``added``, ``examples``: beside what the store held before, where that was compared (report_diff).
+    ``equal``, ``changed``, ``added``, ``newer``, ``examples``: beside what the store held before, where that was compared (report_diff).
     """
 
     reports: int = 0
@@ -55,6 +55,7 @@ class Refreshed:
     equal: int = 0
     changed: int = 0
     added: int = 0
+    newer: int = 0
     examples: list[str] = field(default_factory=list)
 
 

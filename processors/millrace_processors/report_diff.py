@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -26,18 +27,33 @@ _BIGINT = struct.Struct(">q")
 _NUMBERS = frozenset((*COUNTERS, "revision"))
 Cells = tuple[bytes | None, ...]
 """The CONTENT of one report in the protocol's bytes."""
+Stored = tuple[int, Cells]
+"""Version and cells of a stored report."""
 Key = tuple[str, int, str]
 """Merchant, window start in ms, currency."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How many reports are equal, changed, or not in the store yet, and some of those that are not equal, in words."""
+    """How many reports are equal, changed, or not in the store yet, and some of those that are not equal, in words.
+
+    ``newer``: the store holds another one, of a version that is newer than the computed one; the store is right (I7).
+    """
 
     equal: int = 0
     changed: int = 0
     added: int = 0
+    newer: int = 0
     examples: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One report beside the store's: ``kind`` names the count of ``Differences``, ``text`` says what differs."""
+
+    window_ms: int
+    kind: str
+    text: str = ""
 
 
 def compare(target: Target, reports: Reports) -> Differences:
@@ -46,18 +62,27 @@ def compare(target: Target, reports: Reports) -> Differences:
     Raises:
         ReportStoreError: Cassandra did not answer within the patience.
     """
+    found = verdicts(target, reports)
+    kinds = Counter(each.kind for each in found)
+    examples = [each.text for each in found if each.text][:EXAMPLES]
+    return Differences(kinds["equal"], kinds["changed"], kinds["added"], kinds["newer"], examples)
+
+
+def verdicts(target: Target, reports: Reports) -> list[Verdict]:
+    """A verdict on each report. Raises as ``compare`` does."""
     ours = contents(reports)
     stored = _stored(target, list(ours))
-    equal, changed, added = 0, 0, 0
-    examples: list[str] = []
-    for key, cells in ours.items():
-        found = stored.get(key)
-        equal += found == cells
-        added += found is None
-        changed += found is not None and found != cells
-        if found != cells and len(examples) < EXAMPLES:
-            examples.append(told(key, found, cells))
-    return Differences(equal, changed, added, examples)
+    return [_verdict(key, stored.get(key), cells, target.version) for key, cells in ours.items()]
+
+
+def _verdict(key: Key, found: Stored | None, cells: Cells, version: int) -> Verdict:
+    if found is None:
+        return Verdict(key[1], "added", told(key, None, cells))
+    if found[1] == cells:
+        return Verdict(key[1], "equal")
+    if found[0] > version:
+        return Verdict(key[1], "newer")
+    return Verdict(key[1], "changed", told(key, found[1], cells))
 
 
 def contents(reports: Reports) -> dict[Key, Cells]:
@@ -88,16 +113,16 @@ def _shown(name: str, cell: bytes | None) -> str:
     return "missing" if cell is None else str(_BIGINT.unpack(cell)[0])
 
 
-def _stored(target: Target, keys: list[Key]) -> dict[Key, Cells]:
-    """The stored CONTENT of all reports in the ranges that keys span, partition by partition."""
+def _stored(target: Target, keys: list[Key]) -> dict[Key, Stored]:
+    """The stored reports of all reports in the ranges that keys span, partition by partition."""
     spans = []
     for (merchant, place), group in itertools.groupby(sorted(keys), key=lambda key: (key[0], bucket(target.grain, from_ms(key[1])))):
         starts = [start for _, start, _ in group]
         spans.append((merchant, target.grain.value, place, from_ms(starts[0]), from_ms(starts[-1])))
-    return {(span[0], start, currency): cells for span, rows in _read(target, spans) for start, currency, cells in rows}
+    return {(span[0], start, currency): stored for span, rows in _read(target, spans) for start, currency, stored in rows}
 
 
-def _read(target: Target, spans: list[tuple[Any, ...]]) -> list[tuple[Any, list[tuple[int, str, Cells]]]]:
+def _read(target: Target, spans: list[tuple[Any, ...]]) -> list[tuple[Any, list[tuple[int, str, Stored]]]]:
     deadline, pause = time.monotonic() + target.patience_seconds, FIRST_PAUSE
     while True:
         try:
@@ -111,9 +136,9 @@ def _read(target: Target, spans: list[tuple[Any, ...]]) -> list[tuple[Any, list[
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _row(row: Any) -> tuple[int, str, Cells]:
-    start, currency, *cells = row
-    return _BIGINT.unpack(start)[0], currency.decode(), tuple(cells)
+def _row(row: Any) -> tuple[int, str, Stored]:
+    start, currency, version, *cells = row
+    return _BIGINT.unpack(start)[0], currency.decode(), (0 if version is None else _BIGINT.unpack(version)[0], tuple(cells))
 
 
 _RESULT = ProtocolHandler.message_types_by_opcode[ResultMessage.opcode]
@@ -140,7 +165,8 @@ def _raw(session: Session, keyspace: str) -> tuple[Session, PreparedStatement]:
         raw = next((each for each, _ in cache.values()), None) or session.cluster.connect()
         raw.client_protocol_handler = _RawProtocol
         where = "merchant_id = ? AND grain = ? AND bucket = ? AND window_start >= ? AND window_start <= ?"
-        statement = raw.prepare(f"SELECT window_start, currency, {', '.join(CONTENT)} FROM {keyspace}.{REPORTS_TABLE} WHERE {where}")  # noqa: S608
+        columns = ", ".join(("window_start", "currency", "version", *CONTENT))
+        statement = raw.prepare(f"SELECT {columns} FROM {keyspace}.{REPORTS_TABLE} WHERE {where}")  # noqa: S608
         statement.is_idempotent = True
         cache[keyspace] = raw, statement
     return cache[keyspace]
