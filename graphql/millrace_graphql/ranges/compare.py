@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from millrace_contracts.metrics import Metric
 from millrace_contracts.windows import WINDOW_MS
 from millrace_graphql.ranges.answers import Series
-from millrace_graphql.ranges.calendar import Preset, months_of
+from millrace_graphql.ranges.calendar import Preset, days, months_of
 from millrace_graphql.ranges.columns import Ints, Rows
 from millrace_graphql.ranges.merge import Merge, Number
 from millrace_graphql.ranges.plan import Range
@@ -56,16 +56,31 @@ def shift_for(asked: Range, zone: str, basis: Basis, preset: Preset | None) -> S
     """How far back the counterpart of a range lies."""
     if basis is Basis.LAST_YEAR:
         return Shift(months=12)
-    local = offsets(zone, asked.start_ms - DAY_MS, asked.end_ms).local(np.array([asked.start_ms, asked.end_ms], np.int64))
-    length = int(local[1] - local[0])
+    ends = np.array([asked.start_ms, asked.end_ms], np.int64)
+    local = _wall_clock(ends, zone)
+    first, last = (local // DAY_MS).tolist()
+    length = -(-int(local[1] - local[0]) // DAY_MS)
     if basis is Basis.SAME_WEEKDAYS:
-        return Shift(days=-(-length // (7 * DAY_MS)) * 7)
+        return Shift(days=-(-length // 7) * 7)
+    if bool((local % DAY_MS).any()):
+        return Shift(ms=asked.end_ms - asked.start_ms)
     if preset in (Preset.MONTH_TO_DATE, Preset.YEAR_TO_DATE):
         return Shift(months=1 if preset is Preset.MONTH_TO_DATE else 12)
-    first, last = months_of(local // DAY_MS).tolist()
-    if last > first and bool((local == _month_starts(np.array([first, last], np.int64)) * DAY_MS).all()):
-        return Shift(months=last - first)
-    return Shift(days=length // DAY_MS) if length % DAY_MS == 0 else Shift(ms=asked.end_ms - asked.start_ms)
+    months = months_of(local // DAY_MS)
+    whole_months = months[1] > months[0] and bool((_month_starts(months) == local // DAY_MS).all())
+    return Shift(months=int(months[1] - months[0])) if whole_months else Shift(days=last - first)
+
+
+def _wall_clock(instants: Ints, zone: str) -> Ints:
+    """The wall clock at each instant; at the first instant of a date its midnight, also where the clocks jumped over that."""
+    low, high = int(instants.min()), int(instants.max())
+    local = offsets(zone, low - DAY_MS, high).local(instants)
+    starts, dates = days(zone, low, high)
+    if not len(starts):
+        return local
+    place = np.minimum(np.searchsorted(starts, instants), len(starts) - 1)
+    result: Ints = np.where(starts[place] == instants, dates[place] * DAY_MS, local)
+    return result
 
 
 def shifted(instants: Ints, zone: str, back: Shift) -> Ints:
@@ -78,7 +93,7 @@ def shifted(instants: Ints, zone: str, back: Shift) -> Ints:
         return instants - back.ms
     reach = (31 * back.months + back.days + 3) * DAY_MS
     of = offsets(zone, int(instants.min()) - reach, int(instants.max()))
-    wanted = _earlier(of.local(instants), back)
+    wanted = _earlier(_wall_clock(instants, zone), back)
     # Where a piece of constant offset ends on the wall clock; a time that comes twice is taken the first time.
     ends = of.starts[1:] + of.offsets[:-1]
     piece = np.searchsorted(ends, wanted, side="right")

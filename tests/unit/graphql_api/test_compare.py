@@ -136,6 +136,28 @@ def test_a_running_day_of_changed_clocks_is_compared_up_to_the_same_time_on_the_
     assert hours == [0, 1, *range(3, 24)]
 
 
+@pytest.mark.parametrize(
+    ("zone", "first", "length"),
+    [
+        ("Africa/Cairo", "2026-04-24", 1),
+        ("Asia/Beirut", "2026-03-29", 1),
+        ("Africa/Cairo", "2026-04-20", 7),
+        ("America/Havana", "2026-03-08", 1),
+    ],
+)
+def test_a_day_that_begins_at_one_stands_against_the_whole_day_before(zone: str, first: str, length: int) -> None:
+    # The clocks jump from midnight to one: the day begins at 01:00, and yesterday at 00:00.
+    place = ZoneInfo(zone)
+    begin = datetime.fromisoformat(first).replace(tzinfo=place)
+    asked = Range(to_ms(begin), to_ms(begin + timedelta(days=length)), Grain.DAY, zone)
+    for basis, back in ((Basis.PREVIOUS_PERIOD, length), (Basis.SAME_WEEKDAYS, 7)):
+        found = plan(series({}, asked), zone, basis, None)
+        assert (found.start_ms, found.end_ms) == (to_ms(begin - timedelta(days=back)), to_ms(begin + timedelta(days=length - back)))
+    following = Range(asked.end_ms, to_ms(begin + timedelta(days=2 * length)), Grain.DAY, zone)
+    found = plan(series({}, following), zone, Basis.PREVIOUS_PERIOD, None)
+    assert (found.start_ms, found.end_ms) == (asked.start_ms, asked.end_ms)
+
+
 def test_the_hour_that_the_clocks_jumped_over_is_nobodys_counterpart() -> None:
     asked = Range(at("2026-03-09", NEW_YORK), at("2026-03-10", NEW_YORK), Grain.HOUR, "America/New_York")
     comparison = compared(paid((at("2026-03-08T03:00", NEW_YORK), 5)), asked)
