@@ -18,13 +18,14 @@ from millrace_graphql.ranges.calendar import Grain, preset_range
 from millrace_graphql.ranges.changes import note_clock
 from millrace_graphql.ranges.chunk_cache import ChunkCache
 from millrace_graphql.ranges.columns import GROUP_OF, Group, Ints
-from millrace_graphql.ranges.compare import Basis, Comparison
+from millrace_graphql.ranges.compare import Comparison
 from millrace_graphql.ranges.compose import Composer, Store, usable_through
 from millrace_graphql.ranges.directory import Directory, Merchant, Progress, Remembered
 from millrace_graphql.ranges.grid import Grid
 from millrace_graphql.ranges.peers import PeerGroup, Peers, grouped, with_facts
 from millrace_graphql.ranges.plan import Range, checked_range, checked_window, pieces, within_limits
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS
+from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.ranges.zones import DAY_MS, check_zone, zone_names
 from millrace_graphql.settings import ApiSettings
 

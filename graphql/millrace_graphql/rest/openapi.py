@@ -10,8 +10,8 @@ from millrace_contracts.facts import DIMENSIONS
 from millrace_contracts.metrics import METRICS
 from millrace_graphql.ranges.breakdown import Dimension, Order
 from millrace_graphql.ranges.calendar import Grain, Preset
-from millrace_graphql.ranges.compare import Basis
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
+from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.rest.schemas import INSTANT, TEXT, Schema, list_of, names, reference, schemas, thing
 from millrace_graphql.schema.inputs import CURRENCY_DOC, START_DOC, ZONE_DOC
 

@@ -20,8 +20,8 @@ from millrace_graphql.ranges.answers import Series
 from millrace_graphql.ranges.breakdown import Breakdown, Dimension, Order
 from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.columns import Group
-from millrace_graphql.ranges.compare import Basis
 from millrace_graphql.ranges.query import ReportQueries
+from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.rest import bodies
 from millrace_graphql.rest.export import csv_header, csv_lines, freshness_headers, ndjson_lines
 from millrace_graphql.rest.parameters import RANGE, Given, asked, choice, instant, parameters, whole

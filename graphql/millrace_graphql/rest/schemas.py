@@ -7,8 +7,9 @@ from typing import Any
 from millrace_contracts.metrics import METRICS, Metric, Unit
 from millrace_graphql.ranges.breakdown import Dimension, Order
 from millrace_graphql.ranges.calendar import Grain
-from millrace_graphql.ranges.compare import Basis, ChangeKind
+from millrace_graphql.ranges.compare import ChangeKind
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
+from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.schema.metrics import description, may_be_null
 
 Schema = dict[str, Any]

@@ -12,8 +12,8 @@ from millrace_graphql.ranges.breakdown import Dimension as DimensionData
 from millrace_graphql.ranges.breakdown import Order as OrderData
 from millrace_graphql.ranges.calendar import Grain as GrainData
 from millrace_graphql.ranges.calendar import Preset as PresetData
-from millrace_graphql.ranges.compare import Basis as BasisData
 from millrace_graphql.ranges.compare import ChangeKind as ChangeKindData
+from millrace_graphql.ranges.shifts import Basis as BasisData
 from millrace_graphql.schema.scalars import DateTime
 
 GRAIN_DOCS = {

@@ -16,9 +16,9 @@ from millrace_graphql.ranges.answers import Series as SeriesData
 from millrace_graphql.ranges.breakdown import Breakdown as BreakdownData
 from millrace_graphql.ranges.breakdown import Dimension as DimensionData
 from millrace_graphql.ranges.breakdown import Order as OrderData
-from millrace_graphql.ranges.compare import Basis as BasisData
 from millrace_graphql.ranges.compare import Comparison as ComparisonData
 from millrace_graphql.ranges.merge import Merge
+from millrace_graphql.ranges.shifts import Basis as BasisData
 from millrace_graphql.schema.breakdown import MAX_SLICES, Breakdown
 from millrace_graphql.schema.comparison import Comparison
 from millrace_graphql.schema.connection import Edge, Page, connection, from_cursor, page_of, to_cursor

@@ -13,9 +13,10 @@ from millrace_contracts.metrics import BY_NAME
 from millrace_contracts.windows import from_ms, to_ms
 from millrace_graphql.ranges.answers import Asked, Freshness, Series
 from millrace_graphql.ranges.calendar import Grain, Preset
-from millrace_graphql.ranges.compare import Basis, ChangeKind, Comparison, Shift, change, plan, shift_for, shifted
+from millrace_graphql.ranges.compare import ChangeKind, Comparison, change, plan
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import Range, iso
+from millrace_graphql.ranges.shifts import Basis, Shift, shift_for, shifted
 from tests.unit.graphql_api.facts import WINDOW, reports
 
 LONG_AFTER = to_ms(datetime(2099, 1, 1, tzinfo=UTC))
