@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import time
 from collections.abc import Mapping
@@ -36,7 +37,8 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     """
     runtime = RuntimeSettings.load(settings)
     # Every group is looked at here, so that a bad setting is one line now and not a worker that dies again and again.
-    ApiSettings.checked(settings)
+    limits = ApiSettings.checked(settings)
+    _allow_files(limits.max_connections * 2)
     for group in (NamesSettings, CassandraSettings, RedisSettings):
         group.load(settings)
     address = host or runtime.host
@@ -58,9 +60,17 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
         respawn_failed_workers=True,
         respawn_interval=2.0,
         workers_kill_timeout=15,
-        backpressure=1024,
+        backpressure=limits.max_connections,  # Granian counts connections, idle ones and subscriptions included
         log_level=LogLevels.warning,
     ).serve()
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the soft limit of open files, a connection each, as far as the hard one lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _free(address: str, port: int) -> int:

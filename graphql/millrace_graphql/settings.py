@@ -41,6 +41,8 @@ class ApiSettings(Settings, group="API"):
     """Whole answers kept per worker; 0 keeps none."""
     chunk_memory_bytes: int = 134_217_728
     """Days of reports kept decoded per worker, in front of Redis; 0 keeps none."""
+    max_connections: int = 16_384
+    """Open connections per worker; more wait until one is closed."""
     max_subscriptions: int = 10_000
     """Open subscriptions per worker."""
     max_socket_operations: int = 25

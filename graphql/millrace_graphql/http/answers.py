@@ -160,7 +160,10 @@ class Answers:
     def _cost(self, document: Document, node: OperationDefinitionNode | None, request: GraphQLRequest) -> int:
         if node is None or document.node is None:
             return 1
-        cost = Costs(document.node, node, request.variables).total()
+        costs = document.costs.get(request.operation_name)
+        if costs is None:
+            costs = document.costs[request.operation_name] = Costs(document.node, node)
+        cost = costs.total(request.variables)
         COST.observe(cost)
         if self._settings.cost_mode == "enforce" and cost > self._settings.max_cost:
             raise LimitExceededError("cost", cost, self._settings.max_cost, "ask for a shorter range or fewer fields in one request")

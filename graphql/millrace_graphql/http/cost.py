@@ -8,6 +8,7 @@ of them. Fragments count where they are spread.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -34,57 +35,95 @@ DEFAULT_FIRST = 100
 PEERS = 50
 """Merchants that a question about peers reads beside the one that it is about."""
 MOST = 1_000_000_000
+RANGE_ARGUMENTS = {"start", "end", "preset", "merchantId"}
+"""A field with one of these reads a range."""
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What the cost of a field needs of its document."""
+
+    name: str
+    arguments: tuple[tuple[str, Any, str | None], ...]
+    """(argument, its constant, or the variable that it is)."""
+    groups: int
+    """Column groups that its range reads; 0 where it is no range."""
+    is_object: bool
+    is_list: bool
+    below: tuple[_Field | str, ...]
+    """Its selections; a text is the name of a fragment."""
 
 
 class Costs:
-    """Costs of the operations of one document; ``variables`` as the request gives them, not yet coerced."""
+    """The cost of one operation: its document is walked once, and for each request only the values of its variables are looked at."""
 
-    def __init__(self, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> None:
-        self._fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    def __init__(self, document: DocumentNode, operation: OperationDefinitionNode) -> None:
+        self._definitions = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         defaults = {node.variable.name.value: node.default_value for node in operation.variable_definitions or ()}
         self._defaults = {name: _literal(value) for name, value in defaults.items() if value is not None}
-        self._variables = variables
-        self._known: dict[tuple[str, int], int] = {}
-        self._operation = operation
+        self._fields = self._selected(operation.selection_set)
+        self._fragments = {name: self._selected(node.selection_set) for name, node in self._definitions.items()}
 
-    def total(self) -> int:
-        """Points of the operation; at least 1."""
-        return max(1, self._selections(self._operation.selection_set, 0))
+    def total(self, variables: Mapping[str, Any]) -> int:
+        """Points of the operation with these variables, as the request gives them, not yet coerced; at least 1."""
+        return max(1, self._sum(self._fields, 0, variables, {}))
 
-    def _selections(self, selections: SelectionSetNode | None, within: int) -> int:
-        """``within`` is what the range costs that the selections are of."""
+    def _sum(self, selected: tuple[_Field | str, ...], within: int, variables: Mapping[str, Any], known: dict[tuple[str, int], int]) -> int:
+        """``within`` is what the range costs that the selections are of; ``known`` holds the fragments that were summed before."""
         total = 0
-        for selection in selections.selections if selections else ():
-            if isinstance(selection, FieldNode):
-                total += self._field(selection, within)
-            elif isinstance(selection, FragmentSpreadNode):
-                total += self._fragment(selection.name.value, within)
-            else:
-                total += self._selections(selection.selection_set, within)  # type: ignore[attr-defined]
+        for selection in selected:
+            if isinstance(selection, _Field):
+                total += self._cost(selection, within, variables, known)
+                continue
+            key = selection, within
+            if key not in known:
+                known[key] = 0  # a cycle is refused elsewhere
+                known[key] = self._sum(self._fragments.get(selection, ()), within, variables, known)
+            total += known[key]
         return min(total, MOST)
 
-    def _fragment(self, name: str, within: int) -> int:
-        key = name, within
-        if key not in self._known:
-            self._known[key] = 0  # a cycle is refused elsewhere
-            fragment = self._fragments.get(name)
-            self._known[key] = self._selections(fragment.selection_set, within) if fragment else 0
-        return self._known[key]
-
-    def _field(self, field: FieldNode, within: int) -> int:
-        arguments = {argument.name.value: self._value(argument.value) for argument in field.arguments}
-        own = self._days(arguments) * len(self._groups(field)) if _is_range(arguments) else 0
-        if field.name.value == "peers":
+    def _cost(self, field: _Field, within: int, variables: Mapping[str, Any], known: dict[tuple[str, int], int]) -> int:
+        if not field.arguments and field.name != "comparison":
+            return 1 + self._sum(field.below, within, variables, known) if field.is_object else 0
+        arguments: dict[str, Any] = {}
+        for name, value, variable in field.arguments:
+            arguments[name] = value if variable is None else variables.get(variable, self._defaults.get(variable))
+        own = _days(arguments) * field.groups if field.groups else 0
+        if field.name == "peers":
             own *= 1 + PEERS
-        elif field.name.value == "comparison":
+        elif field.name == "comparison":
             own = within
-        if field.selection_set is None:
+        if not field.is_object:
             return own
-        below = 1 + self._selections(field.selection_set, own or within)
-        if "first" in arguments or field.name.value in ("reports", "merchants"):
+        below = 1 + self._sum(field.below, own or within, variables, known)
+        if field.is_list:
             first = arguments.get("first", DEFAULT_FIRST)
             below = 1 + below * max(0, first if isinstance(first, int) and not isinstance(first, bool) else DEFAULT_FIRST) // 10
         return min(own + below, MOST)
+
+    def _selected(self, selections: SelectionSetNode | None) -> tuple[_Field | str, ...]:
+        found: list[_Field | str] = []
+        for selection in selections.selections if selections else ():
+            if isinstance(selection, FieldNode):
+                found.append(self._field(selection))
+            elif isinstance(selection, FragmentSpreadNode):
+                found.append(selection.name.value)
+            else:
+                found += self._selected(selection.selection_set)  # type: ignore[attr-defined]
+        return tuple(found)
+
+    def _field(self, field: FieldNode) -> _Field:
+        arguments = tuple(
+            (argument.name.value, None, argument.value.name.value)
+            if isinstance(argument.value, VariableNode)
+            else (argument.name.value, _literal(argument.value), None)
+            for argument in field.arguments
+        )
+        names = {name for name, _, _ in arguments}
+        groups = len(self._groups(field)) if names & RANGE_ARGUMENTS else 0
+        is_list = "first" in names or field.name.value in ("reports", "merchants")
+        below = self._selected(field.selection_set)
+        return _Field(field.name.value, arguments, groups, field.selection_set is not None, is_list, below)
 
     def _groups(self, field: FieldNode) -> frozenset[Any]:
         names: set[str] = set()
@@ -95,30 +134,21 @@ class Costs:
             for selection in selections.selections if selections else ():
                 if isinstance(selection, FragmentSpreadNode):
                     name = selection.name.value
-                    if name not in seen and name in self._fragments:
+                    if name not in seen and name in self._definitions:
                         seen.add(name)
-                        waiting.append(self._fragments[name].selection_set)
+                        waiting.append(self._definitions[name].selection_set)
                     continue
                 if isinstance(selection, FieldNode):
                     names.add(selection.name.value)
                 waiting.append(selection.selection_set)  # type: ignore[attr-defined]
         return groups_for(names)
 
-    def _days(self, arguments: Mapping[str, Any]) -> int:
-        start, end = _instant(arguments.get("start")), _instant(arguments.get("end"))
-        if start is None or end is None:
-            return UNKNOWN_RANGE_DAYS if "end" in arguments or "start" not in arguments else 1
-        return max(1, -(-int((end - start).total_seconds()) // DAY_SECONDS))
 
-    def _value(self, node: ValueNode) -> Any:
-        if isinstance(node, VariableNode):
-            name = node.name.value
-            return self._variables.get(name, self._defaults.get(name))
-        return _literal(node)
-
-
-def _is_range(arguments: Mapping[str, Any]) -> bool:
-    return any(name in arguments for name in ("start", "end", "preset", "merchantId"))
+def _days(arguments: Mapping[str, Any]) -> int:
+    start, end = _instant(arguments.get("start")), _instant(arguments.get("end"))
+    if start is None or end is None:
+        return UNKNOWN_RANGE_DAYS if "end" in arguments or "start" not in arguments else 1
+    return max(1, -(-int((end - start).total_seconds()) // DAY_SECONDS))
 
 
 def _literal(node: ValueNode) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from graphql import (
     DocumentNode,
@@ -20,6 +20,7 @@ from graphql import (
 
 from millrace_graphql.errors import ApiError, LimitExceededError
 from millrace_graphql.http import limits
+from millrace_graphql.http.cost import Costs
 from millrace_graphql.observability import DOCUMENTS
 from millrace_graphql.settings import ApiSettings
 
@@ -35,6 +36,8 @@ class Document:
     errors: tuple[GraphQLError | ApiError, ...] = ()
     key: bytes = b""
     """SHA-256 of its text."""
+    costs: dict[str | None, Costs] = field(default_factory=dict)
+    """By operation name, once each was asked for."""
 
 
 class Documents:

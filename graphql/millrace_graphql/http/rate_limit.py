@@ -119,7 +119,8 @@ class RateLimit:
                 [[taken, level]] = await self._wire.call(("EVAL", SCRIPT, *arguments))
         except (RedisError, OSError, TimeoutError) as error:
             REDIS_FAILURES.inc()
-            log.warning("rate_limit.redis_away", problem=f"{type(error).__name__}: {error}"[:200])
+            if self._clock() >= self._away_until:  # one line, however many were waiting
+                log.warning("rate_limit.redis_away", problem=f"{type(error).__name__}: {error}"[:200])
             self._away_until = self._clock() + PAUSE_SECONDS
             return self._own(tenant, cost)
         return Throttle(self._capacity, int(level), self._rate, bool(taken))

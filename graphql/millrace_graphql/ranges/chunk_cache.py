@@ -166,8 +166,9 @@ class ChunkCache:
 
     def _failed(self, error: Exception) -> None:
         REDIS_FAILURES.inc()
+        if self._clock() >= self._away_until:  # one line, however many were waiting
+            log.warning("redis.away", problem=str(error)[:200])
         self._away_until = self._clock() + PAUSE_AFTER_FAILURE_SECONDS
-        log.warning("redis.away", problem=str(error)[:200])
 
 
 def _runs(fresh: dict[str, set[Group]]) -> list[tuple[list[str], frozenset[Group]]]:

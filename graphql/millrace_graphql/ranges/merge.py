@@ -74,8 +74,19 @@ class Merge:
             self._bounds[group] = np.searchsorted(data.starts, self.starts), np.searchsorted(data.starts, self.ends)
         return self._bounds[group]
 
+    @cached_property
+    def _one_each(self) -> bool:
+        """Whether the n-th report is the only one of the n-th window, as in a full day of one currency."""
+        starts = self._rows[Group.COUNTERS].starts
+        if len(starts) != len(self.starts) or not (starts == self.starts).all():
+            return False
+        return bool((self.ends > self.starts).all() and (self.ends[:-1] <= self.starts[1:]).all())
+
     def sums(self, column: str) -> Ints:
         """Sum of a counter."""
+        if self._one_each:
+            whole: Ints = self._rows[Group.COUNTERS].values[column]
+            return whole
         low, high = self._places(Group.COUNTERS)
         running = np.append(0, np.cumsum(self._rows[Group.COUNTERS].values[column], dtype=np.int64))
         result: Ints = running[high] - running[low]
@@ -90,6 +101,8 @@ class Merge:
         """(amounts, whether each window has a payment)."""
         data = self._rows[Group.COUNTERS]
         paid = data.values["payments"] > 0
+        if self._one_each:
+            return data.values[column], paid
         starts = data.starts[paid]
         low, high = np.searchsorted(starts, self.starts), np.searchsorted(starts, self.ends)
         pairs = np.column_stack((low, high)).ravel()

@@ -13,7 +13,7 @@ RANGE = '(merchantId: "m", start: "2026-05-01T00:00:00Z", end: "2026-05-29T00:00
 def cost(text: str, **variables: Any) -> int:
     document = parse(text)
     operation = next(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
-    return Costs(document, operation, variables).total()
+    return Costs(document, operation).total(variables)
 
 
 # A range of 28 days; every object costs one more.

@@ -1,0 +1,209 @@
+"""Redis, Cassandra and clients that die, hang or come back: what the API answers meanwhile and afterwards."""
+
+import json
+import resource
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from cassandra.cluster import NoHostAvailable
+
+from millrace_contracts.notices import changed_key, channel
+from millrace_graphql.token_cli import make_token
+from tests.integration.graphql_api.store import Paid, Store, Written
+from tests.integration.graphql_api.test_process import serving, wait_for
+from tests.support.servers import Servers
+
+START = datetime(2026, 11, 7, 8, tzinfo=UTC)
+QUERY = 'query($m: ID!, $s: DateTime!) { report(merchantId: $m, start: $s, currency: "USD") { gross } }'
+
+
+class Api:
+    """The process, asked as one merchant."""
+
+    def __init__(self, url: str, environ: dict[str, str], merchant: str) -> None:
+        self.url = url
+        self._merchant = merchant
+        self._token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "merchant", [merchant], 600)
+        self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {self._token}"}, timeout=30)
+
+    def body(self) -> dict[str, Any]:
+        return {"query": QUERY, "variables": {"m": self._merchant, "s": START.isoformat()}}
+
+    def ask(self) -> httpx.Response:
+        return self.client.post("/graphql", json=self.body())
+
+    def gross(self) -> str | None:
+        """The amount, or None of an error."""
+        answer = self.ask().json()
+        return answer["data"]["report"]["gross"] if "errors" not in answer else None
+
+    def becomes(self, wanted: str | None, seconds: float = 40) -> None:
+        deadline = time.monotonic() + seconds
+        while (seen := self.gross()) != wanted:
+            assert time.monotonic() < deadline, f"{seen} and not {wanted}"
+            time.sleep(0.05)
+
+    def kept(self) -> None:
+        """Wait until the answer comes out of the cache."""
+        deadline = time.monotonic() + 20
+        while self.ask().headers.get("x-millrace-cache") != "hit":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def merchant() -> str:
+    return f"fault-{secrets.token_hex(4)}"
+
+
+@contextmanager
+def api(environ: dict[str, str], merchant: str, **settings: str) -> Iterator[Api]:
+    more = {f"MILLRACE_API_{name.upper()}": value for name, value in settings.items()}
+    with serving({**environ, **more}) as (url, _):
+        wait_for(f"{url}/ready", 200)
+        found = Api(url, environ, merchant)
+        with found.client:
+            yield found
+
+
+def writable(store: Store) -> None:
+    """The test's own session has found the restarted Cassandra too."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            store.session.execute("SELECT key FROM system.local")
+            return
+        except NoHostAvailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def notify(environ: dict[str, str], merchant: str, version: int) -> None:
+    prefix = environ["MILLRACE_NAMES_REDIS_PREFIX"]
+    windows = [[int(START.timestamp()) * 1000, "USD"]]
+    notice = {"merchantId": merchant, "grain": "10m", "windows": windows, "version": version, "completeThrough": None}
+    with redis.Redis.from_url(environ["MILLRACE_REDIS_URL"]) as client, client.pipeline(transaction=False) as pipe:
+        pipe.hset(changed_key(prefix, merchant), f"{START:%Y-%m-%d}", str(version))
+        pipe.publish(channel(prefix), json.dumps(notice))
+        pipe.execute()
+
+
+def test_redis_killed_and_back_costs_speed_only(environ: dict[str, str], store: Store, servers: Servers, merchant: str) -> None:
+    store.report(merchant, START, "USD", Written([Paid(1)]), version=1)
+    with api(environ, merchant) as asked:
+        asked.becomes("1")
+        asked.kept()
+        servers.kill("redis")
+        try:
+            store.report(merchant, START, "USD", Written([Paid(2)]), version=2)  # its notice is lost with Redis
+            asked.becomes("2", 10)
+            for _ in range(20):
+                assert asked.gross() == "2", "no error, and nothing from before"
+            assert httpx.get(f"{asked.url}/ready").status_code == 200
+        finally:
+            servers.restart("redis")
+        asked.kept()
+        store.report(merchant, START, "USD", Written([Paid(3)]), version=3)
+        notify(environ, merchant, 3)
+        asked.becomes("3", 10)
+
+
+def test_redis_that_hangs_is_given_up_within_its_time(environ: dict[str, str], store: Store, servers: Servers, merchant: str) -> None:
+    store.report(merchant, START, "USD", Written([Paid(1)]), version=1)
+    with api(environ, merchant) as asked:
+        asked.becomes("1")
+        asked.kept()
+        servers.pause("redis")
+        try:
+            store.report(merchant, START, "USD", Written([Paid(2)]), version=2)
+            asked.becomes("2", 15)
+        finally:
+            servers.resume("redis")
+        asked.kept()
+
+
+def test_slow_cassandra_ends_in_the_time_budget_and_kept_answers_go_on(
+    environ: dict[str, str], store: Store, servers: Servers, merchant: str
+) -> None:
+    other = f"{merchant}-other"
+    for each in (merchant, other):
+        store.report(each, START, "USD", Written([Paid(4)]), version=1)
+    with api(environ, merchant, timeout_seconds="2", chunk_cache="false") as asked:
+        asked.becomes("4")
+        asked.kept()
+        uncached = Api(asked.url, environ, other)
+        servers.pause("cassandra")
+        try:
+            assert asked.ask().headers["x-millrace-cache"] == "hit"
+            began = time.monotonic()
+            answer = uncached.ask()
+            assert answer.json()["errors"][0]["extensions"]["code"] in ("TIMEOUT", "UNAVAILABLE")
+            assert time.monotonic() - began < 10
+        finally:
+            servers.resume("cassandra")
+        uncached.becomes("4")
+        uncached.client.close()
+
+
+def test_clients_that_go_in_mid_request_leave_the_server_as_it_was(environ: dict[str, str], store: Store, merchant: str) -> None:
+    store.report(merchant, START, "USD", Written([Paid(6)]), version=1)
+    with api(environ, merchant, response_cache_bytes="0", chunk_cache="false") as asked:
+        asked.becomes("6")
+        host, port = asked.url.removeprefix("http://").split(":")
+        body = json.dumps(asked.body()).encode()
+        authorization = asked.client.headers["authorization"]
+        head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: {authorization}\r\n"
+        whole = head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        for cut in [*range(1, len(whole), 37), len(whole)]:
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(whole[:cut])
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an orderly end
+        assert asked.gross() == "6"
+
+
+def test_ten_thousand_idle_sockets_keep_nobody_out(environ: dict[str, str], store: Store, merchant: str) -> None:
+    store.report(merchant, START, "USD", Written([Paid(7)]), version=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 24_000), hard))
+    try:
+        with api(environ, merchant) as asked, ExitStack() as idle:
+            asked.becomes("7")
+            host, port = asked.url.removeprefix("http://").split(":")
+            for _ in range(10_000):
+                idle.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            assert asked.gross() == "7"
+            fresh = Api(asked.url, environ, merchant)
+            assert fresh.gross() == "7"
+            fresh.client.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_cassandra_killed_and_back(environ: dict[str, str], store: Store, servers: Servers, merchant: str) -> None:
+    other = f"{merchant}-other"
+    for each in (merchant, other):
+        store.report(each, START, "USD", Written([Paid(5)]), version=1)
+    with api(environ, merchant, chunk_cache="false") as asked:
+        asked.becomes("5")
+        asked.kept()
+        uncached = Api(asked.url, environ, other)
+        servers.kill("cassandra")
+        try:
+            assert asked.ask().headers["x-millrace-cache"] == "hit", "what is kept is still what the store holds"
+            assert uncached.ask().json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+            wait_for(f"{asked.url}/ready", 503, 30)
+        finally:
+            servers.restart("cassandra")
+        wait_for(f"{asked.url}/ready", 200, 60)
+        writable(store)
+        uncached.becomes("5")
+        uncached.client.close()
