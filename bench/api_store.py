@@ -1,0 +1,111 @@
+"""What bench/api.py asks about: merchants with reports in Cassandra, written as contracts/reports.py has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+from cassandra.concurrent import execute_concurrent_with_args
+from cassandra.policies import DCAwareRoundRobinPolicy
+from datasketches import theta_union, update_theta_sketch
+
+from millrace_contracts import sketches
+from millrace_contracts.reports import BREAKDOWNS, COUNTERS, statements
+from millrace_contracts.settings import CassandraSettings, NamesSettings
+
+DAY = datetime(2026, 11, 20, tzinfo=UTC)
+"""The day that the range queries ask for: every window of it holds a report."""
+DAYS = 28
+"""Days before and with it; the others hold a report every six hours."""
+LONG_DAYS = 90
+"""The first merchants have a report in every window of so many days: for the cold ranges."""
+LONG_MERCHANTS = 8
+
+
+def merchant_name(number: int) -> str:
+    """The merchant of a number."""
+    return f"bench-{number:05d}"
+
+
+def theta(customers: range) -> bytes:
+    """The sketch of some customers."""
+    sketch = update_theta_sketch(sketches.THETA_LG_K)
+    for customer in customers:
+        sketch.update(f"customer-{customer}")
+    union = theta_union(sketches.THETA_LG_K)
+    union.update(sketch)
+    return bytes(union.get_result().serialize())
+
+
+_SKETCHES = [theta(range(n, n + 12)) for n in range(50)]
+_HISTOGRAMS = [sketches.encode({100 + n % 90: 3, 200 + n: 2}) for n in range(50)]
+
+
+def windows(number: int, long: int = LONG_MERCHANTS) -> Iterator[datetime]:
+    """The windows in which a merchant has a report."""
+    end = DAY + timedelta(days=1)
+    if number < long:
+        yield from (end - timedelta(minutes=10 * n) for n in range(LONG_DAYS * 144, 0, -1))
+        return
+    for day in range(DAYS - 1, 0, -1):
+        yield from (DAY - timedelta(days=day) + timedelta(hours=6 * n) for n in range(4))
+    yield from (DAY + timedelta(minutes=10 * n) for n in range(144))
+
+
+def row(number: int, start: datetime) -> tuple[Any, ...]:
+    """Arguments of the insert."""
+    seed = number * 31 + int(start.timestamp()) // 600
+    payments = 5 + seed % 9
+    gross = payments * (1_000 + seed % 7_919)
+    counters = dict.fromkeys(COUNTERS, 0) | {"payments": payments, "gross": gross, "smallest": 100, "largest": gross // 2}
+    parts = {"card": (payments - 2, gross - 1_000), "cash": (2, 1_000)}
+    values = [counters[name] for name in COUNTERS]
+    sketch, histogram = _SKETCHES[seed % 50], _HISTOGRAMS[seed % 50]
+    return (
+        merchant_name(number),
+        f"{start:%Y-%m}",
+        start,
+        "USD",
+        *values,
+        *[parts] * len(BREAKDOWNS),
+        sketch,
+        histogram,
+        payments,
+        1,
+        start,
+    )
+
+
+def connect(environ: Mapping[str, str]) -> tuple[Cluster, Session]:
+    """A session with long timeouts."""
+    settings = CassandraSettings.load(environ)
+    profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy(local_dc=settings.local_dc), request_timeout=120)
+    cluster = Cluster(settings.contact_points(), port=settings.port, execution_profiles={EXEC_PROFILE_DEFAULT: profile}, protocol_version=5)
+    return cluster, cluster.connect()
+
+
+def fill(environ: Mapping[str, str], merchants: int) -> None:
+    """Write everything, unless it is there."""
+    settings, names = CassandraSettings.load(environ), NamesSettings.load(environ)
+    cluster, session = connect(environ)
+    for statement in statements(names.keyspace, settings.replication):
+        session.execute(statement)
+    done = session.execute(f"SELECT detail FROM {names.keyspace}.progress WHERE name = 'payments'").one()
+    if done is None or done.detail != str(merchants):
+        columns = ", ".join(("merchant_id", "bucket", "window_start", "currency", *COUNTERS, *BREAKDOWNS, "customers", "amounts"))
+        insert = session.prepare(
+            f"INSERT INTO {names.keyspace}.reports ({columns}, revision, version, complete_through, grain) "
+            f"VALUES ({', '.join('?' * (columns.count(',') + 4))}, '10m')"
+        )
+        rows = (row(number, start) for number in range(merchants) for start in windows(number))
+        for result in execute_concurrent_with_args(session, insert, rows, concurrency=200, results_generator=True):
+            assert result.success, result
+        through = DAY + timedelta(days=1)
+        session.execute(
+            f"INSERT INTO {names.keyspace}.progress (name, complete_through, updated_at, batch_id, version, detail) "
+            "VALUES ('payments', %s, %s, 1, 1, %s)",
+            (through, datetime.now(UTC), str(merchants)),
+        )
+    cluster.shutdown()
