@@ -30,7 +30,7 @@ from millrace_stack.truth.cli import operator_token
 from millrace_stack.truth.compare import wait_until_complete
 from millrace_stack.truth.mongo import Figures, MongoTruth
 
-COMPLETE_WITHIN = 120.0
+COMPLETE_WITHIN = 300.0
 WINDOW = timedelta(minutes=10)
 
 

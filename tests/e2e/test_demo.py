@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 def test_a_posted_payment_shows_up_in_its_merchants_report(running: Running) -> None:
     merchant, now = running.merchant(), datetime.now(UTC)
     running.post(merchant, 1_999, now, userId="somebody")
-    until("the payment is in the report", lambda: running.window(merchant, now).payments == 1, 60)
+    until("the payment is in the report", lambda: running.window(merchant, now).payments == 1, 240)
     assert running.window(merchant, now) == Figures(payments=1, gross=1_999, customers=1)
 
 
@@ -46,7 +46,7 @@ def test_merchants_arrive_through_debezium(running: Running) -> None:
     until(
         "the API knows the merchant's currency",
         lambda: _quietly(lambda: running.api.query(document, m=merchant, **times)["series"]["currency"]) == "EUR",
-        60,
+        240,
     )
 
 
