@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -119,6 +120,7 @@ def operators(
 
 def run_stream(settings: Configuration, share: Share, ops_port: int | None, stop: StopSignal, *, child: bool) -> None:
     """Run one stream until a stop."""
+    _collect_rarely()
     registry = CollectorRegistry()
     state = RelayState(registry, settings.relay.collection, share.stream)
     if child:
@@ -137,6 +139,12 @@ def run_stream(settings: Configuration, share: Share, ops_port: int | None, stop
         finally:
             if watch is not None:
                 watch.close()
+
+
+def _collect_rarely() -> None:
+    """A reply makes some 20,000 dictionaries and no cycle: looking for cycles every 700 objects cost a fifth of the CPU time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _stop_with_parent(stop: StopSignal) -> None:
