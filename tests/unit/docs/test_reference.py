@@ -73,6 +73,13 @@ def test_no_file_is_longer_than_400_lines() -> None:
     assert {path: length for path, length in lengths.items() if length > 400} == {}
 
 
+def test_every_benchmark_is_named_where_the_figures_are() -> None:
+    runs = [path for path in (ROOT / "bench").glob("*.py") if f"python bench/{path.name}" in path.read_text()]
+    assert len(runs) >= 3
+    readme = (ROOT / "README.md").read_text()
+    assert [path.name for path in runs if f"bench/{path.name}" not in readme] == []
+
+
 def test_every_field_of_a_setting_has_a_meaning() -> None:
     plain = []
     for group in reference.settings_classes():
