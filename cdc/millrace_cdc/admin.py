@@ -22,7 +22,7 @@ def find_topics(bootstrap: str, settings: NamesSettings, collection: str, within
         Misconfigured: a topic is missing.
         Unavailable: Kafka does not answer.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
     deadline = time.monotonic() + within_seconds
     while True:
         try:

@@ -48,7 +48,7 @@ class Leases:
                 # Deals partition after partition to member after member, so that the first ones, which are the streams, are spread.
                 "partition.assignment.strategy": "roundrobin",
                 "auto.offset.reset": "latest",
-                "log_level": 3,
+                "log_level": 2,
             }
         )
         found = self._consumer.list_topics(topic, timeout=10).topics[topic]

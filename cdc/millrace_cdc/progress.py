@@ -114,7 +114,7 @@ def read_records(bootstrap: str, topic: str, within_seconds: float) -> Records:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "log_level": 3,
+            "log_level": 2,
         }
     )
     try:
@@ -145,7 +145,7 @@ def _apply(records: Records, key: bytes, value: bytes | None) -> None:
 
 
 def _high_watermark(bootstrap: str, topic: str, within_seconds: float) -> int:
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
     deadline = time.monotonic() + within_seconds
     partition = TopicPartition(topic, 0)
     while True:

@@ -50,7 +50,8 @@ def producer_config(bootstrap: str, transactional_id: str, transaction_timeout_m
         "queue.buffering.max.messages": 500_000,
         "queue.buffering.max.kbytes": 65_536,
         "delivery.report.only.error": True,
-        "log_level": 3,
+        # librdkafka's own lines about every attempt to connect are not ours: the retries below tell what matters.
+        "log_level": 2,
     }
 
 
