@@ -98,7 +98,7 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     routes: list[BaseRoute] = [
         Route("/graphql", endpoint),
         WebSocketRoute("/graphql", sockets),
-        *Rest(queries, authenticator).routes(),
+        *Rest(queries, authenticator, settings.timeout_seconds).routes(),
         *_operations(servers, settings),
         *_documentation(settings),
     ]

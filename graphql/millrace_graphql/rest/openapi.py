@@ -37,6 +37,7 @@ _PROBLEMS = {
     "403": "Another merchant.",
     "404": "Not found.",
     "503": "The report store does not answer.",
+    "504": "Not done within the time budget.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from millrace_graphql.errors import InvalidArgumentError, NotFoundError
+from millrace_graphql.errors import InvalidArgumentError, NotFoundError, TimedOutError
 from millrace_graphql.identity import Authenticator, Identity
 from millrace_graphql.observability import REQUESTS, SECONDS
 from millrace_graphql.ranges.answers import Series
@@ -51,13 +52,26 @@ PATHS = {
 class Rest:
     """The handlers."""
 
-    def __init__(self, queries: ReportQueries, authenticator: Authenticator) -> None:
+    def __init__(self, queries: ReportQueries, authenticator: Authenticator, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
         self._queries = queries
         self._authenticator = authenticator
 
     def routes(self) -> list[Route]:
         """The routes, their errors as problem+json."""
-        return [Route(path, guarded(_measured(path, getattr(self, name))), methods=["GET"]) for path, name in PATHS.items()]
+        return [Route(path, guarded(_measured(path, self._timed(getattr(self, name)))), methods=["GET"]) for path, name in PATHS.items()]
+
+    def _timed(self, handler: Handler) -> Handler:
+        """Within the time budget; what is left of the work is cancelled. An export has it for its first lines."""
+
+        async def timed(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    return await handler(request)
+            except TimeoutError:
+                raise TimedOutError(f"not done within {self._timeout_seconds:g} s; ask for a shorter range") from None
+
+        return timed
 
     async def _caller(self, request: Request) -> Identity:
         caller = await self._authenticator.identify(request.headers.get("authorization", ""))

@@ -52,7 +52,7 @@ class Pieces:
 def app_of(folder: Path, pieces: Pieces) -> tuple[Starlette, dict[str, str]]:
     token = make_token(folder, "merchant", ["m1"], 60)
     authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
-    return Starlette(routes=Rest(pieces, authenticator).routes()), {"Authorization": f"Bearer {token}"}  # type: ignore[arg-type]
+    return Starlette(routes=Rest(pieces, authenticator, 0.2).routes()), {"Authorization": f"Bearer {token}"}  # type: ignore[arg-type]
 
 
 async def test_a_store_that_is_away_is_a_problem_and_no_table(tmp_path: Path) -> None:
@@ -60,6 +60,25 @@ async def test_a_store_that_is_away_is_a_problem_and_no_table(tmp_path: Path) ->
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
         answer = await client.get(PATH, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
+
+
+class Slow(Pieces):
+    """Never gives the first piece."""
+
+    async def export(self, *_: Any) -> tuple[Freshness, AsyncIterator[Series]]:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            self.closed = True
+        raise AssertionError
+
+
+async def test_what_takes_too_long_is_cancelled_and_said_so(tmp_path: Path) -> None:
+    slow = Slow(0)
+    app, headers = app_of(tmp_path, slow)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        answer = await client.get(PATH, headers=headers)
+    assert (answer.status_code, answer.json()["code"], slow.closed) == (504, "TIMEOUT", True)
 
 
 async def test_a_store_that_goes_away_later_breaks_the_transfer(tmp_path: Path) -> None:
