@@ -60,6 +60,12 @@ def groups_for(fields: Iterable[str]) -> frozenset[Group]:
     return frozenset(wanted)
 
 
+def known_zone(merchant: Merchant | None) -> str:
+    """The zone of a merchant; UTC where it is not known."""
+    zone = merchant.time_zone if merchant else None
+    return zone if zone in zone_names() else UTC
+
+
 class ReportQueries:
     """Answers for one caller at a time. Identity is looked at before anything else, caches included (I9)."""
 
@@ -141,7 +147,10 @@ class ReportQueries:
         members = (await self._groups.get("", self._grouped)).get(group, [])
         others = [peer for peer in members if peer.id != merchant_id]
         read = others[: self._settings.max_peers] if len(others) >= self._settings.min_peers else []
-        found = await asyncio.gather(*(self.windows(peer.id, series.asked, group.currency, groups, sparse=True) for peer in read))
+        asked_of = ((peer.id, known_zone(peer)) for peer in read)
+        found = await asyncio.gather(
+            *(self.windows(peer, series.asked, group.currency, groups, sparse=True, home=home) for peer, home in asked_of)
+        )
         return Peers(series, group, len(others), with_facts(found), self._settings.min_peers)
 
     async def _grouped(self) -> dict[PeerGroup, list[Merchant]]:
@@ -172,9 +181,7 @@ class ReportQueries:
 
     async def zone_of(self, merchant_id: str) -> str:
         """The merchant's time zone; UTC where it is not known."""
-        merchant = await self._directory.merchant(merchant_id)
-        zone = merchant.time_zone if merchant else None
-        return zone if zone in zone_names() else UTC
+        return known_zone(await self._directory.merchant(merchant_id))
 
     async def range_of(self, merchant_id: str, asked: Asked) -> Range:
         """The range that is asked for, however long.
@@ -206,13 +213,15 @@ class ReportQueries:
         *,
         sparse: bool = False,
         progress: Progress | None = None,
+        home: str | None = None,
     ) -> Series:
-        """The windows of a range whose caller and limits are checked."""
+        """The windows of a range whose caller and limits are checked; ``home`` is the merchant's zone where that is known already."""
         chosen = await self._currency(merchant_id, currency)
         # Progress comes first: whatever it covers is then surely in what is read after it (I13).
         progress = progress or await self._directory.progress()
         through = self._through(span.edges, span.grain, progress)
-        home = await self.zone_of(merchant_id) if through is not None else UTC
+        if home is None:
+            home = await self.zone_of(merchant_id) if through is not None else UTC
         rows = await self._composer.read(merchant_id, span.edges, groups, zone=home, through_ms=through)
         read = Freshness(progress, span, rolled_up=through is not None)
         return Series(merchant_id, chosen, span, sparse, rows, read, self._settings.min_customers)

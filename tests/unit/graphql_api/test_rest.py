@@ -49,10 +49,10 @@ class Pieces:
         return fresh, pieces()
 
 
-def app_of(folder: Path, pieces: Pieces) -> tuple[Starlette, dict[str, str]]:
+def app_of(folder: Path, pieces: Pieces, seconds: float = 30) -> tuple[Starlette, dict[str, str]]:
     token = make_token(folder, "merchant", ["m1"], 60)
     authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
-    return Starlette(routes=Rest(pieces, authenticator, 0.2).routes()), {"Authorization": f"Bearer {token}"}  # type: ignore[arg-type]
+    return Starlette(routes=Rest(pieces, authenticator, seconds).routes()), {"Authorization": f"Bearer {token}"}  # type: ignore[arg-type]
 
 
 async def test_a_store_that_is_away_is_a_problem_and_no_table(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ class Slow(Pieces):
 
 async def test_what_takes_too_long_is_cancelled_and_said_so(tmp_path: Path) -> None:
     slow = Slow(0)
-    app, headers = app_of(tmp_path, slow)
+    app, headers = app_of(tmp_path, slow, 0.05)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
         answer = await client.get(PATH, headers=headers)
     assert (answer.status_code, answer.json()["code"], slow.closed) == (504, "TIMEOUT", True)
