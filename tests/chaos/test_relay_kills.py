@@ -19,6 +19,7 @@ from pymongo import MongoClient
 
 from millrace_cdc.topics_cli import topics
 from millrace_mongo_init.cli import mongo_init
+from millrace_stack.errors import PortTaken
 from tests.integration.cdc.capture import RelayProcess, payment
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
@@ -81,6 +82,15 @@ def check(environ: dict[str, str]) -> None:
         assert amounts == ([1, 2] if int(key[1:]) < CHANGES - DOCUMENTS else [1])
 
 
+def restarted(servers: Servers, name: str) -> bool:
+    """Start a server again; False while connections of its clients still hold its port."""
+    try:
+        servers.restart(name)
+    except PortTaken:
+        return False
+    return True
+
+
 @pytest.fixture
 def start(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[[], RelayProcess]]:
     """Starts a relay whose first start was on the empty collection, so that everything is in its stream."""
@@ -120,7 +130,7 @@ def test_five_kills_of_a_server(environ: dict[str, str], servers: Servers, start
         before = running.metric("events_total")
         wait_until(lambda: running.metric("events_total") >= min(before + 20_000, CHANGES), 120, "it drains")  # noqa: B023
         servers.kill(server)
-        servers.restart(server)
+        wait_until(lambda: restarted(servers, server), 60, f"{server} is up again")
         assert running.process.poll() is None, f"kill {kill}: {running.log[-3000:]}"
     check(environ)
     assert running.metric("dead_letters_total") == 0
