@@ -1,0 +1,132 @@
+"""The same payments through the relay and through Debezium give the same reports, byte for byte (I6)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from confluent_kafka.admin import AdminClient
+from pymongo import MongoClient
+from pyspark.sql import SparkSession
+
+from millrace_cdc.connect.client import ConnectClient
+from millrace_cdc.topics_cli import topics
+from millrace_contracts.settings import NamesSettings
+from millrace_contracts.topics import declared
+from millrace_mongo_init.cli import mongo_init
+from millrace_processors import tables
+from millrace_processors.lake import Lake
+from millrace_processors.settings import Config
+from tests.integration.cdc_connect.conftest import Settings, read_topic, run
+from tests.integration.cdc_replay.conftest import payment, relay
+from tests.integration.processors.conftest import Place
+from tests.support.servers import unique_names
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+
+T0 = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+LATER = T0 + timedelta(minutes=10)
+
+
+@pytest.fixture(scope="module")
+def installations(
+    mongo_server: Settings, connect_server: Settings, cassandra_server: Settings, redis_server: Settings, spark_settings: Settings
+) -> Iterator[tuple[Settings, Settings]]:
+    """Two installations on one source database: what the relay captures and what Debezium captures."""
+    shared = {**spark_settings, **cassandra_server, **redis_server, **connect_server, **mongo_server}
+    database = unique_names()["MILLRACE_NAMES_DATABASE"]
+    both = tuple({**shared, **unique_names(), "MILLRACE_NAMES_DATABASE": database} for _ in range(2))
+    assert CliRunner().invoke(mongo_init, ["apply"], obj=both[0], standalone_mode=False).return_value == 0
+    admin = AdminClient({"bootstrap.servers": shared["MILLRACE_KAFKA_BOOTSTRAP"]})
+    for own in both:
+        assert CliRunner().invoke(topics, ["apply"], obj=own, standalone_mode=False).return_value == 0
+        names = {topic.name for topic in declared(NamesSettings.load(own))}
+        wait_until(lambda: names <= admin.list_topics(timeout=10).topics.keys(), 60, "every topic is known to the broker")  # noqa: B023
+    yield both[0], both[1]
+    with ConnectClient(shared["MILLRACE_CONNECT_URL"]) as client:
+        for name in client.names():
+            if name.startswith(both[1]["MILLRACE_NAMES_TOPIC_PREFIX"]):
+                client.delete(name)
+
+
+def topic_of(own: Settings) -> str:
+    return f"{own['MILLRACE_NAMES_TOPIC_PREFIX']}.{own['MILLRACE_NAMES_DATABASE']}.payments"
+
+
+def changes(own: Settings, at_least: int) -> list[tuple[str | None, str]]:
+    """(document, op) of every change on an installation's topic, without tombstones."""
+    found = read_topic(own["MILLRACE_KAFKA_BOOTSTRAP"], topic_of(own), at_least, 90)
+    return sorted((record.key, record.value.get("op") or record.value["__op"]) for record in found if record.key and record.value)
+
+
+def write(payments: Any) -> int:
+    """Payments with all that moves a fact: refunds, another window, another merchant, another status, a deletion. How many changes."""
+    made = [
+        payment("plain", "m1", 1_000),
+        {
+            **payment("refunded", "m1", 2_000),
+            "user": {"id": "u2", "key": "b" * 22, "gender": "female", "device": {"type": "pos", "os": "X"}},
+        },
+        payment("moved-window", "m1", 3_000),
+        payment("moved-merchant", "m1", 4_000),
+        payment("canceled", "m1", 5_000),
+        payment("deleted", "m1", 6_000),
+        {**payment("failed", "m2", 7_000), "status": "failed"},
+    ]
+    payments.insert_many([{**each, "paidAt": T0} for each in made])
+    payments.update_one({"_id": "refunded"}, {"$push": {"refunds": {"id": "r1", "amount": 500, "refundedAt": LATER}}})
+    payments.update_one({"_id": "refunded"}, {"$push": {"refunds": {"id": "r2", "amount": 250, "refundedAt": LATER}}})
+    payments.update_one({"_id": "moved-window"}, {"$set": {"paidAt": LATER}})
+    payments.update_one({"_id": "moved-merchant"}, {"$set": {"merchantId": "m2"}})
+    payments.update_one({"_id": "canceled"}, {"$set": {"status": "canceled"}})
+    payments.delete_one({"_id": "deleted"})
+    return len(made) + 6
+
+
+def place(own: Settings, spark: SparkSession) -> Place:
+    config = Config.load(own)
+    tables.declare_store(config)
+    lake = Lake(spark, config.lake, config.names.lake_namespace)
+    lake.declare()
+    return Place(config, spark, lake)
+
+
+def test_both_paths_give_the_same_reports(installations: tuple[Settings, Settings], spark: SparkSession, tmp_path: Path) -> None:
+    by_relay, by_debezium = installations
+    shutil.copy(Path(__file__).parents[3] / "connect-config" / "payments.json", tmp_path)
+    debezium = {**by_debezium, "MILLRACE_CONNECT_CONFIG_DIR": str(tmp_path), "MILLRACE_CONNECT_ENABLE": "payments"}
+    with (
+        MongoClient[dict[str, Any]](by_relay["MILLRACE_MONGO_ADMIN_URI"]) as client,
+        relay(by_relay, tmp_path / "relay.log"),
+    ):
+        payments = client[by_relay["MILLRACE_NAMES_DATABASE"]].payments
+        payments.insert_one({**payment("early", "m1", 100), "paidAt": T0})
+        assert run(debezium, "apply").return_value == 0
+        changes(by_debezium, 1)  # its snapshot is over
+        count = write(payments) + 1
+        wait_until(lambda: len(changes(by_debezium, count)) == count, 90, "every change through Debezium")
+        wait_until(lambda: len(changes(by_relay, count)) == count, 90, "every change through the relay")
+    # Debezium met the first payment in its snapshot, the relay in its stream; everything else is the same.
+    assert [key for key, _ in changes(by_debezium, count)] == [key for key, _ in changes(by_relay, count)]
+
+    found = []
+    for own in (by_relay, by_debezium):
+        there = place(own, spark)
+        outcome = there.run()
+        assert (outcome.events, outcome.dead_letters) == (count, 0)
+        found.append((there.reports(), there.reports("payments", "gross", "refunds", "refunded_amount", "failed")))
+    (relays, by_hand), (debeziums, _) = found
+    assert debeziums == relays
+    # By hand: m1 keeps early, plain and refunded at T0; the other window has the moved payment and both refunds.
+    t0, later = T0.replace(tzinfo=None), LATER.replace(tzinfo=None)
+    assert by_hand == {
+        ("m1", t0, "EUR"): (3, 3_100, 0, 0, 0),
+        ("m1", later, "EUR"): (1, 3_000, 2, 750, 0),
+        ("m2", t0, "EUR"): (1, 4_000, 0, 0, 1),
+    }
