@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -158,7 +158,7 @@ class ReportQueries:
 
     async def export(
         self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]
-    ) -> tuple[Freshness, AsyncIterator[Series]]:
+    ) -> tuple[Freshness, AsyncGenerator[Series, None]]:
         """The windows of a range of years, some weeks at a time as they are read, and how fresh all are. Raises as ``series`` does."""
         caller.require(merchant_id)
         span = await self.range_of(merchant_id, asked)
@@ -168,7 +168,7 @@ class ReportQueries:
         progress = await self._directory.progress()
         rolled_up = self._through(span.edges, span.grain, progress) is not None
 
-        async def read() -> AsyncIterator[Series]:
+        async def read() -> AsyncGenerator[Series, None]:
             for start_ms, end_ms in pieces(span.edges, EXPORT_PIECE_MS):
                 piece = Range(start_ms, end_ms, span.grain, span.zone)
                 yield await self.windows(merchant_id, piece, currency, groups, sparse=asked.sparse, progress=progress)

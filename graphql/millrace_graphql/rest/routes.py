@@ -156,6 +156,11 @@ class Rest:
         freshness, pieces = await self._queries.export(caller, request.path_params["id"], asked(given, Grain.DAY), METRIC_GROUPS)
         first = await anext(pieces)  # what is refused or away is a problem and not half a table
         as_csv = request.url.path.endswith(".csv")
+        media = f"{CSV_MEDIA}; charset=utf-8; header=present" if as_csv else NDJSON_MEDIA
+        headers = _attachment(request.url.path.rsplit("/", 1)[1]) | freshness_headers(freshness)
+        if request.method == "HEAD":
+            await pieces.aclose()  # nobody reads the lines
+            return Response(headers=headers, media_type=media)
 
         async def lines() -> AsyncIterator[str | bytes]:
             if as_csv:
@@ -164,8 +169,6 @@ class Rest:
             async for piece in pieces:
                 yield csv_lines(piece) if as_csv else ndjson_lines(piece)
 
-        media = f"{CSV_MEDIA}; charset=utf-8; header=present" if as_csv else NDJSON_MEDIA
-        headers = _attachment(request.url.path.rsplit("/", 1)[1]) | freshness_headers(freshness)
         return StreamingResponse(lines(), headers=headers, media_type=media)
 
 

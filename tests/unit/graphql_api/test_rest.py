@@ -1,7 +1,7 @@
 """Streamed exports when something goes wrong: before the first line it is a problem, after it a broken transfer and never a short table."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,10 @@ class Pieces:
         self.given = 0
         self.closed = False
 
-    async def export(self, *_: Any) -> tuple[Freshness, AsyncIterator[Series]]:
+    async def export(self, *_: Any) -> tuple[Freshness, AsyncGenerator[Series, None]]:
         fresh = Freshness(Progress(0, None))
 
-        async def pieces() -> AsyncIterator[Series]:
+        async def pieces() -> AsyncGenerator[Series, None]:
             try:
                 while self._endless or self.given < self._good:
                     asked = Range(self.given * DAY, (self.given + 1) * DAY, Grain.DAY)
@@ -65,7 +65,7 @@ async def test_a_store_that_is_away_is_a_problem_and_no_table(tmp_path: Path) ->
 class Slow(Pieces):
     """Never gives the first piece."""
 
-    async def export(self, *_: Any) -> tuple[Freshness, AsyncIterator[Series]]:
+    async def export(self, *_: Any) -> tuple[Freshness, AsyncGenerator[Series, None]]:
         try:
             await asyncio.sleep(60)
         finally:
@@ -118,3 +118,12 @@ async def test_a_client_that_goes_away_ends_the_reading(tmp_path: Path) -> None:
         await app(scope, receive, send)
     assert pieces.closed
     assert pieces.given < 50
+
+
+async def test_only_the_heads_of_an_export_are_given_without_reading_it(tmp_path: Path) -> None:
+    pieces = Pieces(0, endless=True)
+    app, headers = app_of(tmp_path, pieces)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        answer = await client.head(PATH, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "application/x-ndjson", b"")
+    assert (pieces.given, pieces.closed) == (1, True)
