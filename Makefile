@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 EXTRAS := mongo-init collection cdc processors graphql stack build node
 
-.PHONY: help setup prerequisites demo test test-unit chaos lint format docs lock graphiql bench clean
+.PHONY: help setup prerequisites demo test test-unit chaos lint format docs lock graphiql browser bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,10 @@ test-unit: $(STAMP) ## The tests that need no server
 
 chaos: setup ## Kill servers and jobs in mid-replay and compare with the truth
 	@$(PY) -m pytest tests/chaos $(PYTEST_ARGS)
+
+browser: setup ## Use GraphiQL in headless Chromium, which is installed where it is missing
+	@bash scripts/browser
+	@$(PY) -m pytest tests/browser $(PYTEST_ARGS)
 
 bench: setup ## Measure the whole pipeline on this machine; BENCH_ARGS="--json PATH"
 	@$(PY) bench/end_to_end.py $(BENCH_ARGS)

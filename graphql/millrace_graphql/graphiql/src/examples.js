@@ -67,5 +67,17 @@ query OneReport($merchantId: ID!, $start: DateTime!) {
 `,
       variables: { merchantId, start: iso(end - 6 * WINDOW) },
     },
+    {
+      query: `# Push: the merchant's reports whenever some change. The first event says "reset": read what you show now.
+subscription Changes($merchantId: ID!) {
+  reportsChanged(merchantId: $merchantId) {
+    watermark reset windows
+    reports(first: 3) { start payments gross net }
+    freshness { completeThrough asOf }
+  }
+}
+`,
+      variables: { merchantId },
+    },
   ];
 }
