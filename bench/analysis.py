@@ -1,0 +1,206 @@
+"""How fast the analysis tier is, beside what the engine and a columnar database could do with the same data at all.
+
+    python bench/analysis.py [--json PATH] [--batch 1500000] [--small 100000] [--rounds 3]
+
+Real Kafka, Cassandra and Redis on this machine, the lake on its disk, Spark local[2]; events lie in Kafka before the clock starts.
+
+limit A   Spark reads and parses the same topic to nowhere
+stream    Kafka -> facts in Iceberg -> reports in Cassandra, a batch as large as a minute's trigger would see; median of the rounds
+fill      ten small batches into one window: the first, fifth and tenth
+limit B   DuckDB computes the same sums, counts and distinct customers over the lake's files
+reprocess every report of the lake computed again: to nowhere, and with the writes to Cassandra
+upserts   reports a second that Cassandra takes from one Python process through the same writer, without Spark
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+import pyarrow as pa
+from confluent_kafka import Consumer, TopicPartition
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from analysis_events import PARTITIONS, Events
+from millrace_contracts.reports import PROGRESS_PAYMENTS
+from millrace_processors import decoding, refresh, report_store, reports, session, sources, tables
+from millrace_processors.arrow_batches import whole_keys
+from millrace_processors.lake import Lake
+from millrace_processors.payments import PaymentsBatch
+from millrace_processors.progress import ProgressTable
+from millrace_processors.settings import Config
+from millrace_stack.home import Home
+from millrace_stack.settings import StackSettings
+from millrace_stack.supervisor import Stack, spark_jars
+
+DUCKDB = """
+SELECT merchant_id, window_start, currency, count(*), sum(amount), min(amount), max(amount), count(DISTINCT customer_key),
+       sum(points_earned), count(DISTINCT (fact_id, version))
+FROM (SELECT * FROM read_parquet(?) QUALIFY row_number() OVER
+      (PARTITION BY fact_id, merchant_id, window_start, currency ORDER BY version DESC, version_order DESC) = 1)
+WHERE NOT retracted GROUP BY ALL
+"""
+
+
+class Bench:
+    """One installation that is measured."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.spark = session.build(config, "bench")
+        tables.declare_store(config)
+        self.lake = Lake(self.spark, config.lake, config.names.lake_namespace)
+        self.lake.declare()
+        self.events = Events(config.kafka.bootstrap, config.names)
+        store = ProgressTable(tables.connected(config), config.names.keyspace)
+        self._batch = PaymentsBatch(config, self.lake, store, store.load(PROGRESS_PAYMENTS, PARTITIONS))
+        self._number = 0
+        self._done = {str(partition): 0 for partition in range(PARTITIONS)}
+
+    def _ends(self) -> dict[str, int]:
+        consumer = Consumer({"bootstrap.servers": self.config.kafka.bootstrap, "group.id": "bench"})
+        ends = {str(p): consumer.get_watermark_offsets(TopicPartition(self.events.topic, p), timeout=30)[1] for p in range(PARTITIONS)}
+        consumer.close()
+        return ends
+
+    def unread(self) -> DataFrame:
+        """The records since the last batch, as a micro-batch sees them."""
+        bounds = {"startingOffsets": self._done, "endingOffsets": self._ends()}
+        given = {name: json.dumps({self.events.topic: offsets}) for name, offsets in bounds.items()}
+        return sources.read(self.spark, self.config.kafka, self.events.topic, given)
+
+    def parse(self) -> None:
+        """Limit A."""
+        decoding.decode(self.unread().where(decoding.is_change())).write.format("noop").mode("overwrite").save()
+
+    def batch(self) -> dict[str, Any]:
+        """One micro-batch of what is unread."""
+        outcome, seconds = timed(lambda: self._batch.run(self.unread(), "bench", self._number))
+        self._number += 1
+        self._done = self._ends()
+        return {"eventsPerSecond": round(outcome.events / seconds), "reports": outcome.refreshed.reports, "seconds": round(seconds, 2)}
+
+    def files(self) -> list[str]:
+        """The facts' data files."""
+        return [str(path) for path in (Path(self.config.lake.warehouse) / self.config.names.lake_namespace / "facts").rglob("*.parquet")]
+
+
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What it gives, and the seconds."""
+    began = time.monotonic()
+    result = run()
+    return result, time.monotonic() - began
+
+
+def _compute_only(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    for batch in whole_keys(iter(batches)):
+        yield pa.RecordBatch.from_pylist([{"reports": len(reports.compute(batch))}])
+
+
+def measure_reprocess(bench: Bench) -> dict[str, Any]:
+    """Limit B, the pure computation, and the whole reprocess; facts a second."""
+    snapshot = bench.lake.current()
+    assert snapshot is not None
+    facts = bench.lake.read(snapshot)
+    count = facts.count()
+    _, database = timed(lambda: duckdb.connect(config={"threads": 2}).execute(DUCKDB, [bench.files()]).fetchnumpy())
+    arranged = refresh.arranged(facts)
+    _, pure = timed(lambda: arranged.mapInArrow(_compute_only, "reports bigint").agg(F.sum("reports")).collect())
+    written, whole = timed(lambda: refresh.whole(bench.config, bench.lake, F.lit(True), None))
+    return {
+        "facts": count,
+        "reports": written.reports,
+        "limitBFactsPerSecond": round(count / database),
+        "computeFactsPerSecond": round(count / pure),
+        "factsPerSecond": round(count / whole),
+        "reportsPerSecond": round(written.reports / whole),
+    }
+
+
+def measure_upserts(bench: Bench) -> dict[str, Any]:
+    """The writer alone, one process, on reports that are computed before."""
+    snapshot = bench.lake.current()
+    assert snapshot is not None
+    batch = refresh.arranged(bench.lake.read(snapshot)).limit(60_000).toArrow().combine_chunks().to_batches()[0]
+    made = [reports.compute(each) for each in whole_keys(iter([batch]))]
+    target = replace(refresh.sink_of(bench.config, snapshot, None).target, version=snapshot.version + 1)
+
+    def write() -> None:
+        for each in made:
+            report_store.write(target, each)
+
+    _, seconds = timed(write)
+    return {"reports": sum(map(len, made)), "reportsPerSecond": round(sum(map(len, made)) / seconds)}
+
+
+def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything, in one run."""
+    size = bench.events.write(options.small, 0, 6)
+    bench.batch()  # the JVM compiles what the rest is measured with
+    parses, batches = [], []
+    for number in range(options.rounds):
+        bench.events.write(options.batch, 10 + number, 2)
+        parses.append(timed(bench.parse)[1])
+        batches.append(bench.batch())
+        print(f"stream {number + 1} of {options.rounds}: {batches[-1]}", flush=True)
+    fill = []
+    for _ in range(10):
+        bench.events.write(options.small, 50, 1)
+        fill.append(bench.batch()["eventsPerSecond"])
+    print(f"fill: {fill}", flush=True)
+    again = [measure_reprocess(bench) for _ in range(options.rounds)]
+    files = bench.files()
+    return {
+        "eventBytes": size,
+        "limitAEventsPerSecond": round(options.batch / statistics.median(parses)),
+        "streamEventsPerSecond": statistics.median(each["eventsPerSecond"] for each in batches),
+        "streamReportsPerBatch": batches[0]["reports"],
+        "fillEventsPerSecond": {"1st": fill[0], "5th": fill[4], "10th": fill[9]},
+        "reprocess": {name: statistics.median(each[name] for each in again) for name in again[0]},
+        "upserts": measure_upserts(bench),
+        "lakeBytesPerMillionFacts": round(sum(Path(each).stat().st_size for each in files) / again[0]["facts"] * 1e6),
+        "lakeFiles": len(files),
+        "cores": psutil.cpu_count(),
+        "load": [round(each, 1) for each in os.getloadavg()],
+    }
+
+
+def main() -> None:
+    """Start the servers, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--batch", type=int, default=1_500_000, help="events of one batch: a minute at 25,000 a second")
+    parser.add_argument("--small", type=int, default=100_000, help="events of the batches that fill a window")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        home = Home(Path(folder) / ".millrace")
+        settings = StackSettings.load(os.environ)
+        stack = Stack(home, settings, print)
+        try:
+            environ = {**stack.up(["kafka", "cassandra", "redis"]), **spark_jars(settings, print), "MILLRACE_HOME": str(home.path)}
+            result = measure(Bench(Config.load({**environ, **_spark()}), Path(folder)), options)
+        finally:
+            stack.down()
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _spark() -> dict[str, str]:
+    return {"MILLRACE_SPARK_DRIVER_MEMORY": "3g", "MILLRACE_SPARK_SHUFFLE_PARTITIONS": "4"}
+
+
+if __name__ == "__main__":
+    main()
