@@ -12,7 +12,8 @@ from starlette.routing import Route
 
 from millrace_graphql.http.answers import Answers
 from millrace_graphql.http.endpoint import GraphQLEndpoint
-from millrace_graphql.http.persisted import PersistedQueries
+from millrace_graphql.http.persisted import PersistedQueries, load_manifest
+from millrace_graphql.http.rate_limit import RateLimit
 from millrace_graphql.http.response_cache import ResponseCache
 from millrace_graphql.identity import Authenticator, Identity, KeySet
 from millrace_graphql.ranges.answers import Freshness
@@ -66,10 +67,13 @@ class Client:
         return self("POST", path, **more)
 
 
-def endpoint_for(queries: Any, authenticator: Authenticator, settings: ApiSettings, changes: Changes | None = None) -> GraphQLEndpoint:
+def endpoint_for(
+    queries: Any, authenticator: Authenticator, settings: ApiSettings, changes: Changes | None = None, rate_limit: RateLimit | None = None
+) -> GraphQLEndpoint:
     """The endpoint without Redis; nothing is kept unless ``changes`` can be trusted."""
     cache = ResponseCache(changes or Changes(), settings.response_cache_bytes)
-    answers = Answers(build_schema(), queries, settings, cache, PersistedQueries(None, "t"), None)
+    trusted = load_manifest(settings.trusted_documents, "t") if settings.trusted_documents else None
+    answers = Answers(build_schema(), queries, settings, cache, PersistedQueries(None, "t", trusted), rate_limit)
     return GraphQLEndpoint(answers, cache, authenticator, settings.max_body_bytes)
 
 

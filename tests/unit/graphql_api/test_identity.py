@@ -162,6 +162,72 @@ async def test_unknown_key_ids_do_not_make_the_key_set_be_read_again_and_again(t
     assert reads == 1
 
 
+async def test_a_key_that_was_withdrawn_opens_nothing_after_a_while(tmp_path: Path) -> None:
+    now = [100.0]
+    keys = KeySet(str(tmp_path / "jwks.json"), clock=lambda: now[0])
+    kid = local_key(tmp_path).key_id
+    assert kid is not None
+    assert await keys.find(kid) is not None
+    (tmp_path / "jwks.json").write_text('{"keys": []}')
+    now[0] += 299
+    assert await keys.find(kid) is not None
+    now[0] += 2
+    assert await keys.find(kid) is None
+
+
+async def test_a_key_set_that_cannot_be_read_any_more_is_believed_for_an_hour(tmp_path: Path) -> None:
+    now = [100.0]
+    keys = KeySet(str(tmp_path / "jwks.json"), clock=lambda: now[0])
+    kid = local_key(tmp_path).key_id
+    assert kid is not None
+    assert await keys.find(kid) is not None
+    (tmp_path / "jwks.json").unlink()
+    now[0] += 3_500
+    assert await keys.find(kid) is not None
+    now[0] += 200
+    assert await keys.find(kid) is None
+
+
+async def test_keys_for_another_use_or_of_a_kind_that_is_not_taken_are_left_out(tmp_path: Path) -> None:
+    good = json.loads((local_key(tmp_path) and (tmp_path / "jwks.json")).read_text())["keys"][0]
+    others = [
+        {**good, "kid": "encryption", "use": "enc"},
+        {"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0", "alg": "HS256"},
+        {"kty": "EC", "kid": "broken", "crv": "P-256"},
+        {"kid": "nothing"},
+        "text",
+    ]
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [*others, good]}))
+    keys = KeySet(str(tmp_path / "jwks.json"))
+    assert await keys.find(good["kid"]) is not None
+    for kid in ("encryption", "symmetric", "broken", "nothing"):
+        assert await keys.find(kid) is None
+
+
+def test_tenants_are_equal_exactly_where_the_rows_are() -> None:
+    # I9: answers are kept by tenant.
+    def tenant(role: Any, *merchants: str, subject: str = "s") -> str:
+        return Identity(subject, role, frozenset(merchants)).tenant
+
+    assert tenant("merchant", "a", "b") == tenant("merchant", "b", "a", subject="other")
+    different = [tenant("merchant", *each) for each in ([], ["a"], ["a", "b"], ["ab"], ["a\0b"], ['a","b'], ["operator"])]
+    different += [tenant("operator"), tenant("service")]
+    assert len(set(different)) == len(different)
+    assert Identity("x", "operator", frozenset()).payer != Identity("y", "operator", frozenset()).payer
+
+
+async def test_a_known_header_is_found_without_a_look_at_keys_until_it_expires(tmp_path: Path) -> None:
+    now = [time.time()]
+    guard = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace", leeway=0, clock=lambda: now[0])
+    header = f"Bearer {make_token(tmp_path, 'merchant', ['m1'], 60)}"
+    assert guard.known(header.encode()) is None
+    caller = await guard.identify(header)
+    assert guard.known(header.encode()) == caller
+    now[0] += 61
+    assert guard.known(header.encode()) is None
+    assert guard.known(b"") is None
+
+
 def test_the_private_key_is_readable_by_its_owner_only_and_made_once(tmp_path: Path) -> None:
     first, second = local_key(tmp_path), local_key(tmp_path)
     assert first.key_id == second.key_id
