@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import tempfile
 import time
@@ -184,6 +185,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=100_000, help="events of the batches that fill a window")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped either way
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         home = Home(Path(folder) / ".millrace")
         settings = StackSettings.load(os.environ)

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import tempfile
 import threading
@@ -181,6 +182,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--home", type=Path, help="keep the home there instead of a temporary one")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and tiers are stopped either way
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         home = Home((options.home or Path(folder) / ".millrace").resolve())
         given = {name: value for name, value in os.environ.items() if name != "MILLRACE_HOME"}
