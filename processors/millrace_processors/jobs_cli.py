@@ -110,7 +110,7 @@ def reprocess(
     with job(environ, "reprocess") as (config, lake):
         seconds = reprocessing.timed()
         done = reprocessing.from_lake(config, lake, reprocessing.Scope(start, end, merchants), mode)
-        return _told(as_json, "lake", mode, done, seconds())
+        return told_reprocess(as_json, "lake", mode, done, seconds())
 
 
 def _reprocess_kafka(environ: Mapping[str, str], start: datetime | None, offsets: str | None, mode: Any, as_json: bool) -> int:
@@ -133,17 +133,19 @@ def _reprocess_kafka(environ: Mapping[str, str], start: datetime | None, offsets
             click.echo(f"{so_far.events:,} events, {so_far.refreshed.reports:,} reports, {seconds():.0f} s", err=True)
 
         done = reprocessing.from_kafka(config, lake, starting, mode, stop, tell)
-        return _told(as_json, "kafka", mode, done, seconds())
+        return told_reprocess(as_json, "kafka", mode, done, seconds())
 
 
-def _told(as_json: bool, source: str, mode: Any, done: Reprocessed, seconds: float) -> int:
+def told_reprocess(as_json: bool, source: str, mode: Any, done: Reprocessed, seconds: float) -> int:
+    """Print what a reprocess has done; its exit code."""
     from millrace_processors.refresh import Mode
 
     found, dry_run, compared = done.refreshed, mode is Mode.COMPARE, mode is not Mode.WRITE
     summary = {"from": source, "dryRun": dry_run, "finished": done.finished, "events": done.events, "deadLetters": done.dead_letters}
+    counts = f"{found.equal:,} equal, {found.changed:,} changed, {found.added:,} not in the store before, {found.newer:,} newer there"
     lines = [
         f"{found.reports:,} reports from {found.facts:,} facts in {seconds:.1f} s" + (", none written" if dry_run else ""),
-        *([f"{found.equal:,} equal, {found.changed:,} changed, {found.added:,} not in the store before"] if compared else []),
+        *([counts] if compared else []),
         *found.examples,
         *([] if done.finished else ["Interrupted; the same command goes on from there."]),
     ]

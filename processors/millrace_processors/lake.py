@@ -70,6 +70,7 @@ class Lake:
         self.facts = f"{self._namespace}.facts"
         self.merchants = f"{self._namespace}.merchants"
         self.users = f"{self._namespace}.users"
+        self.certificates = f"{self._namespace}.certificates"
 
     def declare(self) -> list[str]:
         """Create what is missing; the names of all tables."""
@@ -81,6 +82,18 @@ class Lake:
         self._create(self.merchants, f"merchant_id string, {history}", "")
         self._create(self.users, f"user_key string, {history}", "")
         return [self.facts, self.merchants, self.users]
+
+    def declare_certificates(self) -> list[str]:
+        """Create the table of the audits' certificates if it is missing; the names of its columns."""
+        counts = ("kafka_facts", "lake_facts", "kafka_amount", "lake_amount", "kafka_digest", "lake_digest", "reports", "differing_reports")
+        kinds = {
+            "window_start": "timestamp", "audited_at": "timestamp", "complete_through": "timestamp", "version": "bigint",
+            **dict.fromkeys(counts, "bigint"), "example": "string", "complete": "boolean",
+        }  # fmt: skip
+        self._create(
+            self.certificates, ", ".join(f"{name} {kind}" for name, kind in kinds.items()), "PARTITIONED BY (months(window_start))"
+        )
+        return list(kinds)
 
     def _create(self, table: str, columns: str, partition: str, more: dict[str, str] | None = None) -> None:
         properties = ", ".join(f"'{key}' = '{value}'" for key, value in (_TABLE_PROPERTIES | (more or {})).items())

@@ -107,7 +107,7 @@ def _drop(lake: Lake, before: datetime) -> int:
 def _join(lake: Lake, table: str, small_files: int) -> Row:
     order = _SORTED.get(table.rpartition(".")[2])
     strategy = f", strategy => 'sort', sort_order => '{order}'" if order else ""
-    options = f"map('min-input-files', '{small_files}', 'partial-progress.enabled', 'true', 'max-concurrent-file-group-rewrites', '2')"
+    options = f"map('min-input-files', '{small_files}', 'partial-progress.enabled', 'true', 'max-concurrent-file-group-rewrites', '1')"
     (row,) = _call(lake, "rewrite_data_files", f"table => '{table}'{strategy}, options => {options}")
     return row
 

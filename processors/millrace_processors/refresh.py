@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from millrace_contracts.facts import DIMENSIONS
 from millrace_contracts.settings import RedisSettings
-from millrace_contracts.windows import WINDOW_MS
+from millrace_contracts.windows import WINDOW_MS, Grain
 from millrace_processors import notices, pruning, report_diff, report_store, reports
 from millrace_processors.arrow_batches import whole_keys
 from millrace_processors.facts import KEY
@@ -99,6 +99,18 @@ def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: in
 
 def write(config: Config, facts: DataFrame, snapshot: Snapshot, complete_through_ms: int | None, mode: Mode = Mode.WRITE) -> Refreshed:
     """Compute the reports of whole keys and write them, or compare them with the store, or both."""
+    sink = sink_of(config, snapshot, complete_through_ms, mode)
+    written = arranged(facts).mapInArrow(functools.partial(_task, sink), _AUDIT)
+    examples = F.slice(F.flatten(F.collect_list("examples")), 1, report_diff.EXAMPLES).alias("examples")
+    sums = written.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in _COUNTS), examples).first()
+    assert sums is not None
+    return Refreshed(**sums.asDict())
+
+
+def sink_of(
+    config: Config, snapshot: Snapshot, complete_through_ms: int | None, mode: Mode = Mode.WRITE, grain: Grain = Grain.TEN_MINUTES
+) -> Sink:
+    """Where reports of a snapshot go."""
     processors = config.processors
     target = report_store.Target(
         cassandra=config.cassandra,
@@ -107,13 +119,9 @@ def write(config: Config, facts: DataFrame, snapshot: Snapshot, complete_through
         patience_seconds=processors.cassandra_patience_seconds,
         version=snapshot.version,
         complete_through_ms=complete_through_ms,
+        grain=grain,
     )
-    sink = Sink(target, config.redis, config.names.redis_prefix, mode)
-    written = arranged(facts).mapInArrow(functools.partial(_task, sink), _AUDIT)
-    examples = F.slice(F.flatten(F.collect_list("examples")), 1, report_diff.EXAMPLES).alias("examples")
-    sums = written.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in _COUNTS), examples).first()
-    assert sums is not None
-    return Refreshed(**sums.asDict())
+    return Sink(target, config.redis, config.names.redis_prefix, mode)
 
 
 def arranged(facts: DataFrame) -> DataFrame:

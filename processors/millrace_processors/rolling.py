@@ -25,7 +25,7 @@ from millrace_processors import pruning, report_store, reports, rollup_calendar,
 from millrace_processors.arrow_batches import whole_keys
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.progress import ProgressTable
-from millrace_processors.refresh import BROADCAST_KEYS, NEEDED, Sink, put
+from millrace_processors.refresh import BROADCAST_KEYS, NEEDED, Sink, put, sink_of
 from millrace_processors.rollup_state import RollupProgress, RollupState
 from millrace_processors.settings import Config
 
@@ -219,17 +219,7 @@ def _extent(starts: list[datetime], grain: Grain) -> tuple[tuple[datetime, datet
 
 
 def _write(todo: _Run, grain: Grain, facts: DataFrame) -> tuple[int, int]:
-    config = todo.config
-    target = report_store.Target(
-        cassandra=config.cassandra,
-        keyspace=config.names.keyspace,
-        inflight=config.processors.cassandra_inflight,
-        patience_seconds=config.processors.cassandra_patience_seconds,
-        version=todo.newest.version,
-        complete_through_ms=todo.through_ms,
-        grain=grain,
-    )
-    sink = Sink(target, config.redis, config.names.redis_prefix)
+    sink = sink_of(todo.config, todo.newest, todo.through_ms, grain=grain)
     order = ("merchant_id", WINDOW, "currency", "window_start", "fact_id", F.col("version").desc(), F.col("version_order").desc())
     arranged = facts.select(*NEEDED, WINDOW).repartition("merchant_id", WINDOW).sortWithinPartitions(*order)
     sums = arranged.mapInArrow(functools.partial(_task, sink), _WRITTEN).agg(F.sum("reports"), F.sum("unnoticed")).first()
