@@ -242,6 +242,41 @@ def test_the_http_endpoint_does_what_the_command_does_for_an_operator(
             assert not [secret for secret in passwords if secret in whole.text]
 
 
+def test_a_cluster_is_looked_at(applied: Settings, passwords: list[str], prefix: str) -> None:
+    worker = json.loads(run(applied, "worker", "--json").output)
+    assert (worker["url"], worker["health"]) == (applied["MILLRACE_CONNECT_URL"], "healthy")
+    plugins = json.loads(run(applied, "plugins", "--json").output)
+    assert "io.debezium.connector.mongodb.MongoDbConnector" in [plugin["class"] for plugin in plugins]
+    assert len(json.loads(run(applied, "plugins", "--all", "--json").output)) > len(plugins)
+    keys = json.loads(run(applied, "plugins", "io.debezium.connector.mongodb.MongoDbConnector", "--json").output)
+    assert "mongodb.connection.string" in [key["name"] for key in keys]
+    shown = run(applied, "show", "merchants")
+    assert json.loads(shown.output)["config"]["mongodb.connection.string"] == "${env:MILLRACE_MONGO_DEBEZIUM_URI}"
+    assert not [secret for secret in passwords if secret in shown.output]
+    assert f"{prefix}.merchants" in run(applied, "topics", "merchants").output.split()
+    assert run(applied, "topics", "merchants", "--reset").return_value == 0
+    # The worker learns of it through a topic; a heartbeat may be listed again already.
+    listed = lambda: json.loads(run(applied, "topics", "merchants", "--json").output)  # noqa: E731
+    wait_until(lambda: f"{prefix}.merchants" not in listed(), 30, "the list is empty")
+    assert run(applied, "loggers", "org.apache.kafka.connect", "debug").return_value == 0
+    assert json.loads(run(applied, "loggers", "org.apache.kafka.connect", "--json").output)["org.apache.kafka.connect"]["level"] == "DEBUG"
+    assert run(applied, "loggers", "org.apache.kafka.connect", "info", "--cluster").return_value == 0
+    assert run(applied, "restart", "merchants", "--task", "0").return_value == 0
+    unknown = run(applied, "restart", "nope")
+    assert (unknown.return_value, "Connector nope not found" in unknown.output) == (2, True)
+
+
+def test_status_is_watched_until_it_is_stopped(applied: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "status.log"
+    assert run(applied, "resume", "merchants").return_value == 0
+    with millrace(applied, log, "connect", "status", "--watch", "0.3", "--json"):
+        wait_until(lambda: '"good":true' in log.read_text(), 30, "the state of now")
+        assert run(applied, "pause", "merchants").return_value == 0
+        wait_until(lambda: "PAUSED, declared RUNNING" in log.read_text(), 30, "the change")
+        assert run(applied, "resume", "merchants").return_value == 0
+        wait_until(lambda: log.read_text().splitlines()[-1:] and '"good":true' in log.read_text().splitlines()[-1], 30, "the change back")
+
+
 def test_a_worker_that_is_away_is_one_line_and_its_own_exit_code(applied: Settings) -> None:
     started = time.monotonic()
     away = run({**applied, "MILLRACE_CONNECT_URL": "http://127.0.0.1:9"}, "status")
