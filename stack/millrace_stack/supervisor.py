@@ -186,13 +186,28 @@ class Stack:
         return found
 
     def _stop(self, names: list[str]) -> list[str]:
-        """Those that need others first, the rest side by side."""
+        """Those that need others first, the rest side by side; one that does not end keeps no other running.
+
+        Raises:
+            StackError: of the first that does not end, once all have been told to.
+        """
+        failed: list[StackError] = []
+
+        def stop(name: str) -> bool:
+            try:
+                return self.processes.stop(name)
+            except StackError as error:
+                failed.append(error)
+                return False
+
         dependent = [name for name in names if ALL[name].needs]
-        stopped = [name for name in dependent if self.processes.stop(name)]
+        stopped = [name for name in dependent if stop(name)]
         rest = [name for name in names if name not in dependent]
         if rest:
             with ThreadPoolExecutor(max_workers=len(rest)) as pool:
-                stopped += [name for name, ran in zip(rest, pool.map(self.processes.stop, rest), strict=True) if ran]
+                stopped += [name for name, ran in zip(rest, pool.map(stop, rest), strict=True) if ran]
+        if failed:
+            raise failed[0]
         return stopped
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -63,9 +64,13 @@ class Pipeline:
             self._watch.__exit__()
             self._watch = None
         for tier in reversed(ORDER):
-            self.processes.stop(tier)
+            self._try(functools.partial(self.processes.stop, tier))
+        self._try(functools.partial(millrace, self.home, ("stack", "down"), detached=True))
+
+    def _try(self, step: Callable[[], object]) -> None:
+        """What can not be stopped must not keep the rest running."""
         try:
-            millrace(self.home, ("stack", "down"), detached=True)
+            step()
         except StackError as error:
             self._screen.say(error.message)
 
