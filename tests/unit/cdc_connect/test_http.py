@@ -155,7 +155,8 @@ def test_offsets_are_guarded_here_too(client: Client, fake: FakeConnect) -> None
     assert client.get(path).json()[0]["words"] == "at 1970-01-01 00:01:40 UTC (ordinal 2)"
     assert client.patch(path, json={"resumeToken": "nonsense"}).status_code == 409
     assert client.patch(path, json={}).status_code == 422
-    assert client.patch(path, json={"offset": 3}).status_code == 422
+    for body in ({"offset": 3}, {"clusterTime": {"seconds": "x"}}, {"resumeToken": "a", "offset": {}}, {"offset": {}, "partition": "m"}):
+        assert client.patch(path, json=body).status_code == 422
     assert client.delete(path).json()["after"] == []
 
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 from millrace_cdc.connect import apply as applying
 from millrace_cdc.connect import offsets as guarded
 from millrace_cdc.connect import operations
-from millrace_cdc.connect.errors import RefusedError
 from millrace_cdc.connect.http.problems import Problem
 from millrace_cdc.connect.operations import Action
 from millrace_cdc.connect.plan import Change
@@ -109,7 +108,10 @@ def show_offsets(call: Call) -> Any:
 
 def set_offsets(call: Call) -> Any:
     """Make a stopped connector go on from ``{"resumeToken"}``, ``{"clusterTime": {"seconds", "ordinal"}}`` or ``{"offset"}``."""
-    return guarded.move(call.session, call.name, _offset(call.body), call.body.get("partition")).as_json()
+    partition = call.body.get("partition")
+    if partition is not None and not isinstance(partition, dict):
+        raise Problem(422, "partition: is not an object")
+    return guarded.move(call.session, call.name, _offset(call.body), partition).as_json()
 
 
 def reset_offsets(call: Call) -> Any:
@@ -161,7 +163,7 @@ def _offset(body: Mapping[str, Any]) -> dict[str, Any]:
         return dict(value)
     seconds, ordinal = value.get("seconds"), value.get("ordinal", 0)
     if not isinstance(seconds, int) or not isinstance(ordinal, int):
-        raise RefusedError("clusterTime: needs whole numbers, seconds and ordinal")
+        raise Problem(422, "clusterTime: needs whole numbers, seconds and ordinal")
     return guarded.at_time(seconds, ordinal)
 
 
