@@ -32,10 +32,11 @@ test-unit: $(STAMP) ## The tests that need no server
 	@$(PY) -m pytest tests/unit $(PYTEST_ARGS)
 
 chaos: setup ## Kill servers and jobs in mid-replay and compare with the truth
+	@bash scripts/optional nginx
 	@$(PY) -m pytest tests/chaos $(PYTEST_ARGS)
 
 browser: setup ## Use GraphiQL in headless Chromium, which is installed where it is missing
-	@bash scripts/browser
+	@bash scripts/optional chromium
 	@$(PY) -m pytest tests/browser $(PYTEST_ARGS)
 
 bench: setup ## Measure the whole pipeline on this machine; BENCH_ARGS="--json PATH"

@@ -80,7 +80,7 @@ def run(url: str, requests: Sequence[Request], seconds: float, connections: int 
         parts = [request.raw(host) for request in requests]
         file.write_bytes(f"{len(parts)}\n".encode() + b"".join(b"%d\n%b\n" % (len(part), part) for part in parts))
         script.write_text(_SCRIPT % {"file": file, "pause": pause_ms, "delay": _DELAY if pause_ms else ""})
-        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(script), url]
+        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(script), url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True)
     found = re.search(r"RESULT (.*)", done.stdout)
     assert found, done.stdout + done.stderr
