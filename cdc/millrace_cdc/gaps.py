@@ -127,7 +127,13 @@ def digest(image: bytes) -> bytes:
 def read_captured(bootstrap: str, topic: str) -> Captured:
     """Read all of the topic that is committed now."""
     found = Captured()
-    config = {"bootstrap.servers": bootstrap, "group.id": "millrace-reconcile", "enable.auto.commit": False, "log_level": 2}
+    config = {
+        "bootstrap.servers": bootstrap,
+        "group.id": "millrace-reconcile",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "log_level": 2,
+    }
     consumer = Consumer({**config, "isolation.level": "read_committed", "enable.partition.eof": True})
     try:
         partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)

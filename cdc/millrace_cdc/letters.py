@@ -53,7 +53,7 @@ class Letter:
 def read_letters(settings: Configuration, topic: str) -> Iterator[Letter]:
     """The relay's dead letters of the collection, oldest first, committed ones only."""
     config = {"bootstrap.servers": settings.kafka.bootstrap, "group.id": "millrace-letters", "enable.auto.commit": False, "log_level": 0}
-    consumer = Consumer({**config, "isolation.level": "read_committed", "enable.partition.eof": True})
+    consumer = Consumer({**config, "isolation.level": "read_committed", "auto.offset.reset": "earliest", "enable.partition.eof": True})
     try:
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while True:

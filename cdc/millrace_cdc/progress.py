@@ -81,7 +81,7 @@ class Position:
             token=record["token"],
             at=(at[0], at[1]) if at else None,
             start_after=record["start_after"],
-            already=tuple(record["already"]),
+            already=tuple(record.get("already", ())),
         )
 
 
@@ -113,6 +113,7 @@ def read_records(bootstrap: str, topic: str, within_seconds: float) -> Records:
             "group.id": "millrace-progress-reader",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
             "log_level": 2,
         }

@@ -33,7 +33,7 @@ class RequestWatch:
         self._prefix = request_key(namespace, "")
         self._topic = topic
         config = {"bootstrap.servers": bootstrap, "group.id": "millrace-requests", "enable.auto.commit": False, "log_level": 0}
-        self._consumer = Consumer({**config, "isolation.level": "read_committed"})
+        self._consumer = Consumer({**config, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
         self._waiting: dict[str, str | None] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()

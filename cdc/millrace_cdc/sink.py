@@ -114,13 +114,14 @@ class KafkaSink:
                 for key, value in messages[position:] if position else messages:
                     produce(topic, value, key, partition, headers=headers)
                     position += 1
+                break
             except BufferError:
-                # The local queue is full, in messages or bytes: wait until the broker has taken some of it (back-pressure).
-                self._producer.poll(0.02)
-                if time.monotonic() > deadline:
-                    raise Unavailable(f"Kafka took nothing for {self._retry_seconds:.0f} s; see that the broker runs") from None
+                pass  # the local queue is full, in messages or bytes: wait until the broker has taken some of it (back-pressure)
             except KafkaException as error:
                 self._judge("produce", error.args[0])
+            self._producer.poll(0.02)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Kafka took nothing for {self._retry_seconds:.0f} s; see that the broker runs")
         self._producer.poll(0)
 
     def _retried(self, what: str, action: Callable[[], object]) -> None:

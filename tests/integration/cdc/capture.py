@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import psutil
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from pymongo import MongoClient
 
 from tests.integration.collection.processes import OwnMongod
@@ -137,10 +137,10 @@ class Topic:
 
     def __init__(self, bootstrap: str, name: str) -> None:
         config = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False, "isolation.level": "read_committed"}
-        self._consumer = Consumer({**config, "log_level": 0})
+        self._consumer = Consumer({**config, "auto.offset.reset": "earliest", "log_level": 0})
         partitions = self._consumer.list_topics(name, timeout=10).topics[name].partitions
         self.partitions = len(partitions)
-        self._consumer.assign([TopicPartition(name, partition, 0) for partition in partitions])
+        self._consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in partitions])
         self.messages: list[Message] = []
 
     def poll(self) -> None:

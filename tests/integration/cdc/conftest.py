@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 
 from millrace_cdc.topics_cli import topics
 from millrace_mongo_init.cli import mongo_init
-from tests.integration.cdc.capture import RelayProcess, Topic
+from tests.integration.cdc.capture import RelayProcess, SmallOplog, Topic
 
 Environ = dict[str, str]
 
@@ -69,3 +69,14 @@ def relay(environ: Environ, tmp_path: Path) -> Iterator[Callable[..., RelayProce
     yield make
     for process in made:
         process.__exit__()
+
+
+@pytest.fixture
+def small(mongo_server: dict[str, str], kafka_server: dict[str, str], names: dict[str, str], tmp_path: Path) -> Iterator[SmallOplog]:
+    """A replica set of one with an oplog of a few megabytes."""
+    with SmallOplog(mongo_server["MILLRACE_MONGO_ADMIN_URI"], tmp_path / "mongod") as server:
+        server.environ |= {**kafka_server, **names} | {name: value for name, value in server.environ.items() if "MONGO" in name}
+        for command in (mongo_init, topics):
+            result = CliRunner().invoke(command, ["apply"], obj=server.environ)
+            assert result.exit_code == 0, result.output
+        yield server

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bson import Timestamp
-from click.testing import CliRunner
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from millrace_cdc.topics_cli import topics
-from millrace_mongo_init.cli import mongo_init
 from tests.integration.cdc.capture import RelayProcess, SmallOplog, Topic, millrace, payment
 from tests.support.waiting import wait_until
 
@@ -22,17 +19,6 @@ pytestmark = pytest.mark.stack
 Payments = Collection[dict[str, Any]]
 MakeRelay = Callable[..., RelayProcess]
 Read = Callable[[str], Topic]
-
-
-@pytest.fixture
-def small(mongo_server: dict[str, str], kafka_server: dict[str, str], names: dict[str, str], tmp_path: Path) -> Iterator[SmallOplog]:
-    """A replica set of one with an oplog of a few megabytes."""
-    with SmallOplog(mongo_server["MILLRACE_MONGO_ADMIN_URI"], tmp_path / "mongod") as server:
-        server.environ |= {**kafka_server, **names} | {name: value for name, value in server.environ.items() if "MONGO" in name}
-        for command in (mongo_init, topics):
-            result = CliRunner().invoke(command, ["apply"], obj=server.environ)
-            assert result.exit_code == 0, result.output
-        yield server
 
 
 def gaps(topic: Topic) -> list[dict[str, Any]]:

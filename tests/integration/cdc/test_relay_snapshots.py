@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bson import Binary, ObjectId
+from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from millrace_cdc.progress import read_records
-from tests.integration.cdc.capture import RelayProcess, Topic, millrace, payment
+from tests.integration.cdc.capture import RelayProcess, SmallOplog, Topic, millrace, payment
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
@@ -105,3 +107,28 @@ def test_a_filter_that_mongodb_refuses_is_one_line_and_the_relay_goes_on(
             assert "Traceback" not in refused.stderr
         payments.insert_one(payment(1))
         read("payments").wait_events(1)
+
+
+def test_a_snapshot_that_outlasts_mongodbs_memory_goes_on_at_a_newer_time(small: SmallOplog, tmp_path: Path) -> None:
+    """MongoDB forgets the past (here after 5 s): the rest is read at a newer time, the stream has every change since the first."""
+    environ = small.environ
+    database = environ["MILLRACE_NAMES_DATABASE"]
+    topic = Topic(environ["MILLRACE_KAFKA_BOOTSTRAP"], f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.{database}.payments")
+    with MongoClient[dict[str, Any]](environ["MILLRACE_MONGO_ADMIN_URI"]) as client:
+        payments = client[database]["payments"]
+        payments.insert_many([payment(number, amount=1) for number in range(1200)])
+        with RelayProcess({**environ, **SMALL, "MILLRACE_RELAY_SNAPSHOT_RATE": "60"}, tmp_path) as running:
+            wait_until(lambda: running.metric("events_total") >= 60, 60, "it has begun")
+            payments.update_many({}, {"$set": {"amount": 2}})
+            events = topic.wait_events(2400, 120)
+            assert "snapshot time is gone" in running.log
+    reads = [event for event in events if event["op"] == "r"]
+    assert len(reads) == len({event["after"]["_id"] for event in reads}) == 1200
+    assert len({(event["source"]["ts_ms"], event["source"]["ord"]) for event in reads}) > 1
+    newest: dict[str, tuple[tuple[int, int, str], int]] = {}
+    for event in events:
+        version = (event["source"]["ts_ms"], event["source"]["ord"], event["source"]["token"] or "")
+        key, amount = event["after"]["_id"], event["after"]["amount"]
+        newest[key] = max(newest.get(key, (version, amount)), (version, amount))
+    assert {amount for _, amount in newest.values()} == {2}
+    topic.close()
