@@ -27,12 +27,14 @@ def process() -> None:
     millrace process reprocess  compute reports again, and say what became different
     millrace process rollup     merge the reports of closed hours and days
     millrace process maintain   keep the lake's files and snapshots in order
+    millrace process audit      compare Kafka, lake and reports, and repair
     """
 
 
 process.add_command(jobs_cli.reprocess)
 process.add_command(jobs_cli.rollup)
 process.add_command(upkeep_cli.maintain)
+process.add_command(upkeep_cli.audit)
 
 
 @process.command()

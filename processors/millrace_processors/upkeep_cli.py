@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from millrace_contracts import exit_codes
-from millrace_processors.jobs_cli import JSON, job, show
+from millrace_processors.jobs_cli import JSON, Instant, job, show
+from millrace_runtime.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from millrace_processors.auditing import Audited
 
 
 @click.command()
@@ -43,3 +48,61 @@ def maintain(environ: Mapping[str, str], keep_hours: int, retention_days: int, s
     ]
     show(as_json, {"tables": [asdict(each) for each in done]}, "\n".join(lines))
     return exit_codes.OK
+
+
+@click.command()
+@click.option("--start", type=Instant(), help="Windows from then on.")
+@click.option("--end", type=Instant(), help="Windows before then.")
+@click.option("--merchant", "merchants", multiple=True, help="Only this merchant; may be given again.")
+@click.option("--repair", is_flag=True, help="Put right what differs, in just those windows.")
+@click.option("--every", type=click.IntRange(60), help="Go on until Ctrl-C, once in so many seconds.")
+@JSON
+@click.pass_obj
+def audit(
+    environ: Mapping[str, str],
+    start: datetime | None,
+    end: datetime | None,
+    merchants: tuple[str, ...],
+    repair: bool,
+    every: int | None,
+    as_json: bool,
+) -> int:
+    """Compare Kafka with the lake and the lake with the reports, window by window, and write a certificate for each.
+
+    \b
+    Counts, sums and a digest that does not depend on the order have to be equal; a difference has to last to count, since the stream
+    may be at work. The certificates are the rows of the lake's table `certificates`. Safe to repeat, safe to kill.
+    Example: millrace process audit --start 2026-11-24 --json
+             millrace process audit --repair
+    Exit codes: 0 all equal, or repaired; 1 windows differ; 2 a wrong option or nothing complete yet; 3 a server is away;
+    6 failed, run it again; 130 interrupted.
+    """
+    from millrace_processors import auditing
+    from millrace_processors.reprocessing import Scope
+
+    with job(environ, "audit") as (config, lake):
+        stop = StopSignal()
+        if every is not None:
+            stop.install()
+        while True:
+            found = auditing.run(config, lake, Scope(start, end, merchants), repair=repair)
+            show(as_json, asdict(found), told_audit(found))
+            if every is None or stop.wait(every):
+                return exit_codes.DIFFERENT if found.differing and not repair else exit_codes.OK
+
+
+def told_audit(found: Audited) -> str:
+    """An audit in words."""
+    through = datetime.fromtimestamp(found.through_ms / 1000, UTC)
+    lines = [
+        f"{each.start:%Y-%m-%dT%H:%MZ}: {each.kafka_facts:,} facts in Kafka, {each.lake_facts:,} of them in the lake (amounts "
+        f"{each.kafka_amount:,} and {each.lake_amount:,}); {each.differing_reports:,} of {each.reports:,} reports differ"
+        + (f", such as {each.example}" if each.example else "")
+        for each in found.differing
+    ]
+    lines.append(
+        f"{found.certified:,} of {found.windows:,} windows certified, {len(found.differing):,} differ, up to {through:%Y-%m-%dT%H:%M:%SZ}"
+    )
+    if found.repaired_facts or found.repaired_reports:
+        lines.append(f"Repaired: {found.repaired_facts:,} facts, {found.repaired_reports:,} reports")
+    return "\n".join(lines)

@@ -1,0 +1,227 @@
+"""The audit job: what Kafka holds beside the lake, and the lake beside the reports, window by window, each with a certificate.
+
+Kafka's events are decoded and derived again: each of their facts has to be in the lake, at its version and with its content. The lake's
+facts are computed again: each of their reports has to be in the store, byte for byte (I6). Only changes from before completeThrough
+count, and only differences that are still there when they are looked at again: the stream may be at work meanwhile.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from millrace_contracts.changes import cluster_time
+from millrace_contracts.documents import PAYMENTS
+from millrace_contracts.reports import PROGRESS_PAYMENTS
+from millrace_contracts.topics import change_topic
+from millrace_contracts.windows import WINDOW, from_ms
+from millrace_processors import decoding, facts, refresh, report_diff, reports, sources, tables
+from millrace_processors.arrow_batches import whole_keys
+from millrace_processors.errors import CommandError
+from millrace_processors.facts import COLUMNS, KEY
+from millrace_processors.lake import Lake, Snapshot
+from millrace_processors.progress import ProgressTable
+from millrace_processors.reprocessing import Scope
+from millrace_processors.settings import Config
+
+SETTLE_SECONDS = 15.0
+"""How long a difference has to last: longer than a batch's way from the lake to the reports."""
+MOST_NAMED = 200
+"""So many windows that differ are named, and mended in one go; the next audit goes on."""
+MOST_UNSAID = 10_000
+REPAIR = "audit/repair"
+_IDENTITY = ("fact_id", *KEY, "version", "version_order")
+"""What names one version of a fact."""
+_VERDICTS = "window_ms bigint, reports bigint, differing bigint, example string"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that differs. Facts and amounts: of those that Kafka has, and how much of them the lake has."""
+
+    start: datetime
+    kafka_facts: int
+    lake_facts: int
+    kafka_amount: int
+    lake_amount: int
+    reports: int
+    differing_reports: int
+    example: str | None
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What was compared. ``certified``: windows that are closed and equal all the way."""
+
+    through_ms: int
+    windows: int = 0
+    certified: int = 0
+    differing: list[Window] = field(default_factory=list)
+    repaired_facts: int = 0
+    repaired_reports: int = 0
+
+
+def run(config: Config, lake: Lake, scope: Scope, *, repair: bool = False, settle_seconds: float = SETTLE_SECONDS) -> Audited:
+    """Compare the windows of a scope, write their certificates, and put right what differs where that is asked for.
+
+    Raises:
+        CommandError: nothing is complete yet, or there is no topic.
+    """
+    through = ProgressTable(tables.connected(config), config.names.keyspace).through(PROGRESS_PAYMENTS)
+    newest = lake.current()
+    if through is None or newest is None:
+        raise CommandError("nothing is complete yet, so there is nothing to audit; let `millrace process stream` write its first reports")
+    known = _known(config, lake, scope, through).persist()
+    try:
+        found = _compared(config, lake, newest, known, scope.condition())
+        differing = _differing(found)
+        if differing:
+            threading.Event().wait(settle_seconds)
+            found, newest = _again(config, lake, known, found, differing), lake.current() or newest
+            differing = _differing(found)
+        _certify(lake, found, newest, through)
+        sums = found.agg(F.count("*"), F.count_if(F.col("equal") & _closed(through))).first()
+        assert sums is not None
+        mended = _repair(config, lake, known, differing, through) if repair and differing else (0, 0)
+        return Audited(through, sums[0], sums[1], differing, *mended)
+    finally:
+        known.unpersist()
+
+
+def _known(config: Config, lake: Lake, scope: Scope, through_ms: int) -> DataFrame:
+    """The facts of the changes that Kafka holds, each version of them once, with a digest of all that they say."""
+    topic = change_topic(config.names, PAYMENTS)
+    sources.partitions(config.kafka, topic)
+    events = decoding.decode(sources.read(lake.session, config.kafka, topic).where(decoding.is_change()))
+    derived = facts.derive(events.where(F.col("version") < cluster_time(through_ms // 1000, 0)))
+    return _digested(derived.where(scope.condition())).dropDuplicates(["digest"])
+
+
+def _digested(found: DataFrame) -> DataFrame:
+    return found.select(*COLUMNS, F.xxhash64(*COLUMNS).alias("digest"))
+
+
+def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, condition: Column) -> DataFrame:
+    """One row a window: counts, sums and digests of Kafka's facts and of those that the lake has of them, and how its reports fare."""
+    facts_of = lake.read(newest).where(condition)
+    held = _digested(facts_of).select("digest").distinct().withColumn("held", F.lit(True))
+    amount = F.coalesce("amount", F.lit(0).cast("bigint"))
+    here = F.coalesce("held", F.lit(False))
+    by_window = (
+        known.where(condition)
+        .join(held, "digest", "left")
+        .groupBy("window_start")
+        .agg(
+            F.count("*").alias("kafka_facts"),
+            F.count_if(here).alias("lake_facts"),
+            F.sum(amount).alias("kafka_amount"),
+            F.coalesce(F.sum(F.when(here, amount)), F.lit(0)).alias("lake_amount"),
+            F.bit_xor("digest").alias("kafka_digest"),
+            F.coalesce(F.bit_xor(F.when(here, F.col("digest"))), F.lit(0)).alias("lake_digest"),
+        )
+    )
+    task = functools.partial(_task, refresh.sink_of(config, newest, None, refresh.Mode.COMPARE))
+    verdicts = refresh.arranged(facts_of).mapInArrow(task, _VERDICTS).groupBy("window_ms")
+    of_reports = verdicts.agg(
+        F.sum("reports").alias("reports"), F.sum("differing").alias("differing_reports"), F.max("example").alias("example")
+    )
+    named = of_reports.withColumn("window_start", F.timestamp_millis("window_ms")).drop("window_ms")
+    joined = by_window.join(named, "window_start", "full")
+    numbers = [name for name in joined.columns if name not in ("window_start", "example")]
+    filled = joined.fillna(0, numbers)
+    same = (F.col("kafka_facts") == F.col("lake_facts")) & (F.col("kafka_digest") == F.col("lake_digest"))
+    return filled.withColumn("equal", same & (F.col("differing_reports") == 0)).localCheckpoint()
+
+
+def _task(sink: refresh.Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The verdicts on the reports of a worker's share, by window."""
+    for batch in whole_keys(batches):
+        rows: dict[int, dict[str, int | str | None]] = {}
+        for each in report_diff.verdicts(sink.target, reports.compute(batch)):
+            row = rows.setdefault(each.window_ms, {"window_ms": each.window_ms, "reports": 0, "differing": 0, "example": None})
+            row["reports"] = int(row["reports"] or 0) + 1
+            if each.text:
+                row["differing"], row["example"] = int(row["differing"] or 0) + 1, each.text
+        yield pa.RecordBatch.from_pylist(list(rows.values()), _SCHEMA)
+
+
+_SCHEMA = pa.schema([("window_ms", pa.int64()), ("reports", pa.int64()), ("differing", pa.int64()), ("example", pa.string())])
+
+
+def _differing(found: DataFrame) -> list[Window]:
+    rows = found.where("NOT equal").orderBy("window_start").limit(MOST_NAMED).withColumn("ms", F.unix_millis("window_start")).collect()
+    names = ("kafka_facts", "lake_facts", "kafka_amount", "lake_amount", "reports", "differing_reports", "example")
+    return [Window(from_ms(row["ms"]), *(row[name] for name in names)) for row in rows]
+
+
+def _again(config: Config, lake: Lake, known: DataFrame, found: DataFrame, differing: list[Window]) -> DataFrame:
+    """The comparison with the windows that differed looked at again."""
+    newest = lake.current()
+    assert newest is not None
+    condition = _in(differing)
+    return found.where(~condition).unionByName(_compared(config, lake, newest, known, condition)).localCheckpoint()
+
+
+def _in(windows: list[Window]) -> Column:
+    return F.col("window_start").isin(*(each.start for each in windows))
+
+
+def _closed(through_ms: int) -> Column:
+    return F.col("window_start") <= F.lit(from_ms(through_ms) - WINDOW)
+
+
+def _certify(lake: Lake, found: DataFrame, newest: Snapshot, through_ms: int) -> None:
+    """Write one certificate a window; ``complete`` says that it is closed and equal all the way."""
+    complete = F.col("equal") & _closed(through_ms)
+    rows = found.withColumns(
+        {
+            "audited_at": F.timestamp_millis(F.lit(time.time_ns() // 1_000_000)),
+            "complete_through": F.timestamp_millis(F.lit(through_ms)),
+            "version": F.lit(newest.version),
+            "complete": complete,
+        }
+    )
+    names = lake.declare_certificates()
+    rows.select(*names).writeTo(lake.certificates).append()
+
+
+def _repair(config: Config, lake: Lake, known: DataFrame, differing: list[Window], through_ms: int) -> tuple[int, int]:
+    """(facts, reports) that were put right: what the lake lacks of Kafka's facts, then the reports of just these windows."""
+    condition = _in(differing)
+    newest = lake.current()
+    assert newest is not None
+    held = _digested(lake.read(newest).where(condition)).persist()
+    try:
+        missing = known.where(condition).join(held.select("digest"), "digest", "left_anti").persist()
+        lacking = missing.count()
+        if lacking:
+            _unsay(lake, missing, held, differing)
+            lake.append(missing, REPAIR, time.time_ns() // 1000)
+        missing.unpersist()
+    finally:
+        held.unpersist()
+    done = refresh.whole(config, lake, condition, through_ms, refresh.Mode.COMPARE_AND_WRITE)
+    return lacking, done.changed + done.added
+
+
+def _unsay(lake: Lake, missing: DataFrame, held: DataFrame, differing: list[Window]) -> None:
+    """Delete what the lake says otherwise than Kafka of the same version of a fact: two contents of one version have no order.
+
+    Only such rows: a fact that is merely missing leaves nothing to delete.
+    """
+    named = F.xxhash64(*_IDENTITY).alias("identity")
+    wrong = held.select(named).join(missing.select(named), "identity", "left_semi").distinct().limit(MOST_UNSAID).collect()
+    if wrong:
+        windows = ", ".join(f"TIMESTAMP '{each.start:%Y-%m-%d %H:%M:%S}'" for each in differing)
+        identities = ", ".join(f"{row[0]}L" for row in wrong)
+        lake.session.sql(
+            f"DELETE FROM {lake.facts} WHERE window_start IN ({windows}) AND xxhash64({', '.join(_IDENTITY)}) IN ({identities})"  # noqa: S608
+        )

@@ -1,0 +1,108 @@
+"""The jobs' commands: what they refuse, with which words and exit codes, and what they say when they are done."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from millrace_processors import jobs_cli, upkeep_cli
+from millrace_processors.auditing import Audited, Window
+from millrace_processors.cli import process
+from millrace_processors.errors import CommandError
+from millrace_processors.payments import Outcome
+from millrace_processors.refresh import Mode, Refreshed
+from millrace_processors.reprocessing import Reprocessed, added, starting_at
+from millrace_processors.rolling import Rolled
+
+JOBS = ("reprocess", "rollup", "maintain", "audit")
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_help_teaches_with_an_example_and_the_exit_codes(name: str) -> None:
+    text = CliRunner().invoke(process, [name, "--help"]).output
+    assert f"Example: millrace process {name}" in text
+    assert "Exit codes: 0" in text
+    assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reprocess", "--offsets", "0:1"], "--offsets speaks of Kafka; add --from kafka"),
+        (["reprocess", "--from", "kafka", "--merchant", "m"], "--from kafka takes one of --start and --offsets"),
+        (["reprocess", "--from", "kafka", "--end", "2026-11-24"], "--from kafka takes one of --start and --offsets"),
+        (["reprocess", "--from", "kafka", "--start", "2026-11-24", "--offsets", "0:1"], "takes one of --start and --offsets"),
+        (["reprocess", "--start", "yesterday"], "'yesterday' is not an instant such as 2026-11-24T15:00Z"),
+        (["maintain", "--keep-hours", "0"], "--keep-hours"),
+        (["audit", "--every", "5"], "--every"),
+    ],
+)
+def test_a_wrong_option_is_named_with_the_fix(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(process, arguments, obj={})
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_an_instant_without_an_offset_is_in_utc() -> None:
+    kind = jobs_cli.Instant()
+    expected = datetime(2026, 11, 24, 15, tzinfo=UTC)
+    for text in ("2026-11-24T15:00", "2026-11-24T15:00Z", "2026-11-25T00:00+09:00"):
+        assert kind.convert(text, None, None) == expected
+    with pytest.raises(click.BadParameter):
+        kind.convert("24.11.2026", None, None)
+
+
+def test_where_a_topic_is_read_from() -> None:
+    assert starting_at(None, None, "t") == {}
+    assert json.loads(starting_at(None, "0:15,1:20", "t")["startingOffsets"]) == {"t": {"0": 15, "1": 20}}
+    at = starting_at(datetime(1970, 1, 1, 0, 1, tzinfo=UTC), None, "t")
+    assert at["startingTimestamp"] == "60000"
+    for wrong in ("0", "0:", ":5", "a:1", "0:1,"):
+        with pytest.raises(CommandError, match="is not partition:offset, such as 0:1500,1:1320"):
+            starting_at(None, wrong, "t")
+
+
+def test_the_sum_of_batches_keeps_some_examples() -> None:
+    total = Reprocessed(Refreshed(reports=1, equal=1))
+    for number in range(30):
+        total = added(total, Outcome(2, 1, Refreshed(reports=1, changed=1, examples=[f"e{number}"]), None))
+    assert (total.events, total.dead_letters, total.refreshed.reports, total.refreshed.changed, total.refreshed.equal) == (
+        60,
+        30,
+        31,
+        30,
+        1,
+    )
+    assert total.refreshed.examples == [f"e{number}" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "refreshed", "finished", "code"),
+    [
+        (Mode.COMPARE, Refreshed(reports=2, equal=2), True, 0),
+        (Mode.COMPARE, Refreshed(reports=2, equal=1, changed=1), True, 1),
+        (Mode.COMPARE, Refreshed(reports=2, equal=1, added=1), True, 1),
+        (Mode.COMPARE, Refreshed(reports=2, equal=1, newer=1), True, 0),
+        (Mode.COMPARE_AND_WRITE, Refreshed(reports=2, changed=2), True, 0),
+        (Mode.WRITE, Refreshed(reports=2), False, 130),
+    ],
+)
+def test_the_exit_code_of_a_reprocess(mode: Mode, refreshed: Refreshed, finished: bool, code: int) -> None:
+    assert jobs_cli.told_reprocess(True, "lake", mode, Reprocessed(refreshed, finished=finished), 1.0) == code
+
+
+def test_what_a_rollup_and_an_audit_say() -> None:
+    assert "Nothing is complete yet" in jobs_cli.told_rollup(Rolled())
+    text = jobs_cli.told_rollup(Rolled(60_000, hours=1_200, days=3, rezoned=2))
+    assert text == "1,200 hours and 3 days up to 1970-01-01T00:01:00Z, 2 merchants in another time zone"
+    window = Window(datetime(2026, 11, 24, tzinfo=UTC), 5, 4, 900, 800, 3, 1, "m 2026-11-24T00:00Z USD: gross 1 -> 2")
+    assert upkeep_cli.told_audit(Audited(60_000, 7, 6, [window], 1, 2)).splitlines() == [
+        "2026-11-24T00:00Z: 5 facts in Kafka, 4 of them in the lake (amounts 900 and 800); 1 of 3 reports differ, "
+        "such as m 2026-11-24T00:00Z USD: gross 1 -> 2",
+        "6 of 7 windows certified, 1 differ, up to 1970-01-01T00:01:00Z",
+        "Repaired: 1 facts, 2 reports",
+    ]
