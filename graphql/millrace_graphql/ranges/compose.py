@@ -109,6 +109,8 @@ class Composer:
 
         ``zone`` is the merchant's, whose days are stored; ``through_ms`` that of ``usable_through``, None to read no rollup.
         """
+        if len(edges) < 2:
+            return {group: joined(group, []) for group in groups}
         start_ms, end_ms = int(edges[0]), int(edges[-1])
         free, parts = Spans.of(start_ms, end_ms), []
         for stored, grain, of in ((Stored.DAY, Grain.DAY, zone), (Stored.HOUR, Grain.HOUR, "UTC")):

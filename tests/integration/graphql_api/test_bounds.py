@@ -111,6 +111,7 @@ def test_a_range_from_1970_to_2100_is_refused_before_anything_is_read(environ: d
 def test_a_leap_day_and_days_of_23_and_25_hours(environ: dict[str, str], store: Store) -> None:
     store.merchant("leap", "USD", zone="America/New_York")
     store.report("leap", datetime(2024, 2, 29, 5, tzinfo=UTC), "USD", Written([Paid(29)]))
+    store.progress(datetime(2026, 12, 1, tzinfo=UTC))
     store.report("leap", datetime(2026, 3, 8, 5, tzinfo=UTC), "USD", Written([Paid(23)]))
     store.report("leap", datetime(2026, 3, 9, 3, 50, tzinfo=UTC), "USD", Written([Paid(1)]))  # the last window of the short day
     store.report("leap", datetime(2026, 3, 9, 4, tzinfo=UTC), "USD", Written([Paid(1000)]))  # the next day
@@ -125,5 +126,11 @@ def test_a_leap_day_and_days_of_23_and_25_hours(environ: dict[str, str], store: 
             found = await asked(api, "leap", SERIES, g="DAY", s=start, e=end)
             assert (found["points"]["start"], found["points"]["end"]) == ([start], [end])
             assert (found["points"]["gross"], found["totals"]["gross"]) == ([gross], gross)
+        # The year before had no such day: there is nothing to compare with, and nothing is read.
+        given = {"start": "2024-02-29T05:00:00Z", "end": "2024-03-01T05:00:00Z", "grain": "DAY", "basis": "LAST_YEAR"}
+        body = (await api.get("/v1/merchants/leap/comparison", ["leap"], params=given)).json()
+        assert body["totals"]["gross"] == {"value": "29", "previous": None, "change": None, "changeKind": None}
+        assert (body["previousStart"], body["previousEnd"]) == ("2023-03-01T05:00:00Z", "2023-03-01T05:00:00Z")
+        assert body["points"]["previousStart"] == [None]
 
     run(environ, scenario)

@@ -152,3 +152,9 @@ def test_hours_of_a_day_that_is_rolled_up_are_not_counted_again() -> None:
     asked = Range(START, START + 2 * DAY, Grain.DAY)
     merge = Merge.of(composed(shelf, asked, "UTC", START + 2 * DAY), asked, "USD", sparse=False)
     assert merge.sums("payments").tolist() == [1, 1]
+
+
+def test_no_window_is_no_read() -> None:
+    shelf = Shelf(paid(START), {Stored.DAY: {}, Stored.HOUR: {}})
+    rows = asyncio.run(Composer(shelf, None, 0).read("m", np.array([START], np.int64), EVERYTHING, through_ms=START))
+    assert (shelf.raw_spans, {len(data.starts) for data in rows.values()}) == ([], {0})
