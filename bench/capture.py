@@ -386,6 +386,7 @@ def main() -> None:
     parser.add_argument("--only", default="inserts,mixed,latency", help="which parts")
     parser.add_argument("--without", default="", help="contestants to leave out: relay1, relay2, debezium, relay (latency)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped then, too
     only, without = set(options.only.split(",")), set(options.without.split(","))
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         stack = Stack(Home(Path(folder)), StackSettings.load({**SIZES, **os.environ}), lambda line: print(line, file=sys.stderr))
