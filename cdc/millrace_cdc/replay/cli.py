@@ -20,9 +20,12 @@ from millrace_cdc.replay.run import Runner
 from millrace_cdc.replay.session import Session, session, show_json
 from millrace_cdc.replay.sinks import DrySink, ReplaySink, target_topic
 from millrace_cdc.reporting import AS_JSON
-from millrace_cdc.sink import producer_config
+from millrace_cdc.sink import KafkaSink, producer_config
 from millrace_contracts import exit_codes
 from millrace_runtime.stopping import StopSignal
+
+TRANSACTION_TIMEOUT_MS = 10_000
+"""The shortest that the relay's settings allow: an open transaction of a killed replay holds up every reader of its topics."""
 
 
 @click.command()
@@ -80,11 +83,11 @@ def replay(
         if listing:
             return _list(opened, as_json)
         if resume is not None:
-            return _run(opened, unfinished(opened.namespace, opened.records(), resume), as_json)
+            return _resume(opened, resume, as_json)
         made, facts = _make(opened, start or "", end, Filter(merchants, ids), topic, rate)
         if dry_run:
             return _dry_run(opened, made, facts, as_json)
-        return _run(opened, made, as_json)
+        return _begin(opened, made, as_json)
 
 
 def _make(opened: Session, start: str, end: str, chosen: Filter, topic: str | None, rate: int) -> tuple[Replay, dict[str, str]]:
@@ -111,18 +114,39 @@ def _dry_run(opened: Session, made: Replay, facts: Mapping[str, str], as_json: b
     return exit_codes.OK
 
 
-def _run(opened: Session, made: Replay, as_json: bool) -> int:
-    capture, settings = opened.capture, opened.settings
+def _resume(opened: Session, replay_id: str, as_json: bool) -> int:
     stop = StopSignal().install()
+    producer = _fenced(opened, replay_id, stop)
+    return _run(opened, producer, unfinished(opened.namespace, opened.records(), replay_id), stop, as_json)
+
+
+def _begin(opened: Session, made: Replay, as_json: bool) -> int:
+    stop = StopSignal().install()
+    return _run(opened, _fenced(opened, made.id, stop), made, stop, as_json)
+
+
+def _fenced(opened: Session, replay_id: str, stop: StopSignal) -> Producer:
+    """The producer of a replay, its id taken over FIRST: a killed predecessor's open transaction ends here, a living one is fenced (I3)."""
+    settings = opened.settings
+    own = transactional_id(opened, replay_id)
+    producer = Producer(producer_config(settings.kafka.bootstrap, own, TRANSACTION_TIMEOUT_MS, opened.capture.max_message_bytes))
+    KafkaSink(producer, opened.capture.topics, own, settings.relay.retry_seconds, lambda: stop.is_set).fence()
+    return producer
+
+
+def transactional_id(opened: Session, replay_id: str) -> str:
+    """One writer a replay."""
+    return f"{opened.settings.names.topic_prefix}.replay.{opened.namespace}.{replay_id}"
+
+
+def _run(opened: Session, producer: Producer, made: Replay, stop: StopSignal, as_json: bool) -> int:
+    capture, settings = opened.capture, opened.settings
     topics = target_topic(settings.kafka.bootstrap, settings.names, capture.topics, made.topic)
-    transactional_id = f"{settings.names.topic_prefix}.replay.{capture.namespace}.{made.id}"
-    config = producer_config(settings.kafka.bootstrap, transactional_id, settings.relay.transaction_timeout_ms, capture.max_message_bytes)
-    sink = ReplaySink(Producer(config), topics, transactional_id, settings.relay.retry_seconds, lambda: stop.is_set, made.id)
-    sink.fence()  # a killed predecessor's open transaction ends here, a living one's too (I3)
-    current = next((each for each in replays(opened.namespace, opened.records()) if each.id == made.id), made)
+    own = transactional_id(opened, made.id)
+    sink = ReplaySink(producer, topics, own, settings.relay.retry_seconds, lambda: stop.is_set, made.id)
     click.echo(f"replay {made.id}: if it is stopped, `millrace replay --resume {made.id}` goes on", err=True)
-    with screen.Bar(current) as bar:
-        ended = Runner(capture, opened.client, sink, settings.relay, current, stop, bar).run()
+    with screen.Bar(made) as bar:
+        ended = Runner(capture, opened.client, sink, settings.relay, made, stop, bar).run()
     if as_json:
         show_json(screen.ended_json(ended))
     else:

@@ -22,6 +22,8 @@ from millrace_runtime import logs
 
 PATIENCE = 15.0
 """Seconds that a command waits for a server before it says that there is none."""
+READ_PATIENCE = 90.0
+"""Seconds to read the progress topic to its end: the open transaction of a process that was killed hides it until the broker ends that."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Session:
 
     def records(self) -> Records:
         """The progress topic as it is now."""
-        return read_records(self.settings.kafka.bootstrap, self.capture.topics.progress, PATIENCE)
+        return read_records(self.settings.kafka.bootstrap, self.capture.topics.progress, READ_PATIENCE)
 
     @property
     def history(self) -> History:
