@@ -18,6 +18,8 @@ def test_there_is_an_example_in_each_tab() -> None:
     assert len(EXAMPLES) >= 5
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r"query (\w+)", text)[1])
+@pytest.mark.parametrize(
+    "example", EXAMPLES, ids=[re.findall(r"^(?:query|subscription) (\w+)", text, re.MULTILINE)[0] for text in EXAMPLES]
+)
 def test_an_example_is_valid(example: str) -> None:
     assert validate(build_schema(), parse(example)) == []
