@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import signal
 import statistics
@@ -54,6 +55,7 @@ from millrace_stack.supervisor import Stack
 PARTITIONS = 4
 FILLER = "x" * 330
 SIZES = {"MILLRACE_STACK_MONGO_CACHE_MB": "1024", "MILLRACE_STACK_MONGO_OPLOG_MB": "4096", "MILLRACE_STACK_CONNECT_HEAP_MB": "768"}
+ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{8}-bench")
 Settings = dict[str, str]
 
 
@@ -322,7 +324,7 @@ def _watched(bench: Bench, topic: str, processes: list[psutil.Process], count: i
 def latency(bench: Bench, seconds: float, without: set[str]) -> dict[str, Any]:
     """Delay from MongoDB's majority acknowledgement to a read_committed consumer at 2,000 events/s."""
     results: dict[str, Any] = {}
-    for name in {"relay", "debezium"} - without:
+    for name in sorted({"relay", "debezium"} - without, reverse=True):
         database = f"bench_latency_{name}"
         token = bench.write(database, 0, 0)
         opened = (
@@ -353,7 +355,7 @@ def _delays(bench: Bench, database: str, topic: str, seconds: float) -> dict[str
             acknowledged.update({row["_id"].encode(): now for row in batch})
             time.sleep(max(0.0, began + (start + 20) / 2000 - time.monotonic()))
 
-    payments.insert_one(document(2**31))
+    payments.insert_one({**document(0), "_id": "warm-up"})
     while not any(message.key() for message in consumer.consume(100, 0.5)):
         pass
     writer = threading.Thread(target=write)
@@ -361,9 +363,10 @@ def _delays(bench: Bench, database: str, topic: str, seconds: float) -> dict[str
     seen: dict[bytes, float] = {}
     while len(seen) < total:
         for message in consumer.consume(200, 0.002):
-            key = (message.key() or b"").strip(b'"')
-            if key and not message.error():
-                seen[key] = time.monotonic()
+            # Debezium writes its key as Struct{id="…"}.
+            found = ID.search(message.key() or b"")
+            if found and not message.error():
+                seen.setdefault(found.group(), time.monotonic())
     writer.join()
     consumer.close()
     start = min(acknowledged.values()) + warm
