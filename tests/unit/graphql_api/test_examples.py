@@ -11,6 +11,7 @@ from millrace_graphql.schema.query import build_schema
 
 SOURCE = Path(pages.__file__).parent / "src" / "examples.js"
 EXAMPLES = re.findall(r"query: `(.*?)`", SOURCE.read_text(), re.DOTALL)
+NAMES = [re.findall(r"^(?:query|subscription) (\w+)", text, re.MULTILINE)[0] for text in EXAMPLES]
 
 
 def test_there_is_an_example_in_each_tab() -> None:
@@ -18,8 +19,6 @@ def test_there_is_an_example_in_each_tab() -> None:
     assert len(EXAMPLES) >= 5
 
 
-@pytest.mark.parametrize(
-    "example", EXAMPLES, ids=[re.findall(r"^(?:query|subscription) (\w+)", text, re.MULTILINE)[0] for text in EXAMPLES]
-)
+@pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
 def test_an_example_is_valid(example: str) -> None:
     assert validate(build_schema(), parse(example)) == []
