@@ -61,9 +61,9 @@ def decode(records: DataFrame) -> DataFrame:
 
 
 def _version(ts_ms: Column, ordinal: Column) -> Column:
-    """Cluster time as contracts.changes.cluster_time packs it."""
+    """Cluster time as contracts.changes.cluster_time packs it; Debezium's snapshot of an idle server has -1 for the ordinal."""
     seconds = F.floor(ts_ms / 1000)
-    return F.shiftleft(seconds, 32).bitwiseOR(F.coalesce(ordinal, F.lit(0).cast("bigint")))
+    return F.shiftleft(seconds, 32).bitwiseOR(F.greatest(F.coalesce(ordinal, F.lit(0)), F.lit(0)).cast("bigint"))
 
 
 def _suspect() -> Column:

@@ -52,6 +52,11 @@ def test_both_forms_of_a_change_are_the_same_event(spark: SparkSession) -> None:
     assert envelope["after"]["refunds"][0].asDict() == {"id": "r1", "amount": 5, "refundedAt": T0}
 
 
+def test_a_snapshot_of_debezium_without_an_ordinal_is_not_older_than_everything(spark: SparkSession) -> None:
+    (row,) = decode(records(spark, [flattened("r", payment(), at=-1)])).collect()
+    assert (row["version"], row["reason"]) == (SECOND << 32, None)
+
+
 def test_a_delete_needs_no_document_in_either_form(spark: SparkSession) -> None:
     rows = decode(records(spark, [change("d", None, payment()), flattened("d", payment())])).collect()
     assert [(row["op"], row["after"], row["reason"]) for row in rows] == [("d", None, None), ("d", None, None)]
