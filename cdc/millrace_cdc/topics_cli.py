@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from confluent_kafka.admin import (
     NewPartitions,
     NewTopic,
     ResourceType,
+    TopicMetadata,
 )
 from pydantic import Field
 
@@ -24,6 +26,7 @@ from millrace_contracts.settings import KafkaSettings, NamesSettings, Settings
 from millrace_contracts.topics import Topic, declared
 
 REQUEST_SECONDS = 10.0
+READY_SECONDS = 60.0
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 
 
@@ -90,6 +93,8 @@ def apply_command(environ: Mapping[str, str], as_json: bool) -> int:
     changes = _compare(admin, wanted, settings)
     for change in changes:
         _make(admin, change, settings)
+    if changes:
+        _await_leaders(admin, wanted)
     _report(changes, as_json)
     return exit_codes.OK
 
@@ -147,6 +152,21 @@ def _make(admin: AdminClient, change: Change, settings: TopicsSettings) -> None:
         problem = error.args[0]
         if problem.name() != "TOPIC_ALREADY_EXISTS":
             raise click.ClickException(f"{change.topic}: {problem.str()}") from None
+
+
+def _await_leaders(admin: AdminClient, wanted: list[Topic]) -> None:
+    """Wait until every partition can be written: a broker acknowledges a new topic some time before it serves it."""
+    deadline = time.monotonic() + READY_SECONDS
+    while waiting := unready(admin.list_topics(timeout=REQUEST_SECONDS).topics, wanted):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"Kafka made {', '.join(waiting)} but does not serve them after {READY_SECONDS:.0f} s; look at its log")
+        time.sleep(0.1)
+
+
+def unready(there: Mapping[str, TopicMetadata], wanted: list[Topic]) -> list[str]:
+    """Names of topics without all their partitions, or with one that has no leader."""
+    found = {name: [each.leader for each in topic.partitions.values()] for name, topic in there.items()}
+    return [topic.name for topic in wanted if len(found.get(topic.name, [])) < topic.partitions or -1 in found[topic.name]]
 
 
 def _report(changes: list[Change], as_json: bool) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
-from millrace_cdc.topics_cli import TopicsSettings, difference
+from millrace_cdc.topics_cli import TopicsSettings, difference, unready
 from millrace_contracts.settings import SettingsError
 from millrace_contracts.topics import Topic
 
@@ -43,3 +46,22 @@ def test_a_wrong_setting_is_put_right_alone() -> None:
 def test_a_bad_size_names_the_setting() -> None:
     with pytest.raises(SettingsError, match="MILLRACE_TOPICS_PAYMENT_PARTITIONS"):
         TopicsSettings.load({"MILLRACE_TOPICS_PAYMENT_PARTITIONS": "0"})
+
+
+@dataclass
+class Partition:
+    leader: int
+
+
+@dataclass
+class Metadata:
+    partitions: dict[int, Partition]
+
+
+@pytest.mark.parametrize(
+    ("leaders", "waiting"),
+    [({0: 1, 1: 1}, []), ({0: 1, 1: -1}, ["t"]), ({0: 1}, ["t"]), ({}, ["t"]), (None, ["t"]), ({0: 1, 1: 2, 2: 3}, [])],
+)
+def test_a_topic_is_ready_once_each_of_its_partitions_has_a_leader(leaders: dict[int, int] | None, waiting: list[str]) -> None:
+    there: Any = {} if leaders is None else {"t": Metadata({number: Partition(leader) for number, leader in leaders.items()})}
+    assert unready(there, [Topic("t", 2)]) == waiting
