@@ -168,12 +168,13 @@ class Topic:
 
         def enough() -> bool:
             self.poll()
-            return len(self.events) >= count
+            return sum(message.key() is not None for message in self.messages) >= count
 
         wait_until(enough, seconds, f"{count} events in the topic")
         self.poll()
-        assert len(self.events) == count
-        return self.events
+        events = self.events
+        assert len(events) == count
+        return events
 
     def close(self) -> None:
         self._consumer.close()
