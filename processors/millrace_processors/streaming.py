@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 600.0
 Run = Callable[[DataFrame, str, int], None]
 
 
-_ERROR = re.compile(r"^(?!py4j)[A-Za-z_][\w.]*(Error|Exception)\b.*: ")
+_ERROR = re.compile(r"^(?!py4j|org\.apache|java\.)(\w+\.)*(\w+(Error|Exception)|[A-Z]\w+)(: |\(\S)")
 
 
 class Stopping(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,10 @@ _FRESHNESS = "{ freshness { completeThrough asOf } }"
 _LONGEST = timedelta(days=360)
 """The API takes at most 400 days of a sparse series at once."""
 _WINDOW = timedelta(minutes=10)
+PATIENCE_SECONDS = 120.0
+"""A report store that was killed is back by then."""
+UNAVAILABLE = "UNAVAILABLE"
+"""The code of an error that says: try again in some seconds."""
 
 
 class Api:
@@ -67,31 +72,39 @@ class Api:
         return found
 
     def query(self, document: str, **variables: Any) -> dict[str, Any]:
-        """Data of a query; waits and asks again where the API is starting or asks for patience.
+        """Data of a query; waits and asks again where the API or its report store is starting or asks for patience.
 
         Raises:
-            StackError: it does not answer within a minute, or answers with errors.
+            StackError: it does not answer within the patience, or answers with other errors.
         """
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            try:
-                response = self._http.post("/graphql", json={"query": document, "variables": variables})
-                if response.status_code not in (429, 502, 503, 504):
-                    break
-                problem = f"HTTP {response.status_code}: {response.text[:200]}"
-            except httpx.TransportError as error:
-                problem = f"{type(error).__name__} {error}"
+            data, problem = self._ask(document, variables)
+            if data is not None:
+                return data
             if time.monotonic() > deadline:
                 raise StackError(f"{self._http.base_url}: the API does not answer ({problem}); see its log")
             time.sleep(0.5)
+
+    def _ask(self, document: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+        """The data, or why to ask again."""
+        try:
+            response = self._http.post("/graphql", json={"query": document, "variables": variables})
+        except httpx.TransportError as error:
+            return None, f"{type(error).__name__} {error}"
+        said = f"HTTP {response.status_code}: {response.text[:300]}"
+        if response.status_code in (429, 502, 503, 504):
+            return None, said
         try:
             body = response.json()
         except ValueError:
-            raise StackError(f"{self._http.base_url}: HTTP {response.status_code}: {response.text[:300]}") from None
-        if body.get("errors") or not body.get("data"):
-            raise StackError(f"{self._http.base_url}: HTTP {response.status_code}: {str(body.get('errors') or body)[:500]}")
-        data: dict[str, Any] = body["data"]
-        return data
+            raise StackError(f"{self._http.base_url}: {said}") from None
+        errors = body.get("errors") or []
+        if errors and all(error.get("extensions", {}).get("code") == UNAVAILABLE for error in errors):
+            return None, said
+        if errors or not body.get("data"):
+            raise StackError(f"{self._http.base_url}: HTTP {response.status_code}: {str(errors or body)[:500]}")
+        return body["data"], ""
 
 
 def instant(text: str) -> datetime:
