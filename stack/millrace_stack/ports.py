@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
+import time
 from collections.abc import Iterable, Mapping
 
 import psutil
@@ -35,11 +36,14 @@ def assign(home: Home, names: Iterable[str], chosen: Mapping[str, int]) -> dict[
     return {name: assigned[name] for name in names}
 
 
-def require_free(wanted: Mapping[str, int]) -> None:
-    """Raise PortTaken for the first port that somebody listens on."""
+def require_free(wanted: Mapping[str, int], within: float = 0.0) -> None:
+    """Raise PortTaken for the first port that somebody listens on and still does after so many seconds."""
+    deadline = time.monotonic() + within
     for name, port in wanted.items():
-        if not _is_free(port):
-            raise PortTaken(name, port, _holder(port))
+        while not _is_free(port):
+            if time.monotonic() > deadline:
+                raise PortTaken(name, port, _holder(port))
+            time.sleep(0.05)
 
 
 def _free(taken: set[int]) -> int:

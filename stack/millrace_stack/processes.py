@@ -100,8 +100,10 @@ class Processes:
             if owned is not None and owned.port != port:
                 raise StackError(f"{spec.name} runs on port {owned.port}, not {port}; stop it first with `millrace stack down`")
             if owned is None:
+                # A killed process counts as ended while its last threads still hold its port.
+                patience = 10.0 if self._read(spec.name) else 0.0
                 self._stop_orphans(spec.name)
-                ports.require_free(spec.ports)
+                ports.require_free(spec.ports, patience)
                 owned, child = self._spawn(spec)
             try:
                 wait_until_ready(

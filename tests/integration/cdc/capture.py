@@ -82,7 +82,7 @@ class RelayProcess:
             self._process = subprocess.Popen(self._command, env=self._environ, stderr=log, stdout=log)
         return self
 
-    def wait_ready(self, seconds: float = 60) -> RelayProcess:
+    def wait_ready(self, seconds: float = 180) -> RelayProcess:
         wait_until(self.ready, seconds, f"the relay is ready: {self.log}")
         return self
 
@@ -122,7 +122,7 @@ class RelayProcess:
         """SIGTERM; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(180)
 
     def __enter__(self) -> RelayProcess:
         return self.start().wait_ready()
@@ -163,7 +163,7 @@ class Topic:
                 found[message.partition() or 0].append(json.loads(message.value() or b""))
         return found
 
-    def wait_events(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
+    def wait_events(self, count: int, seconds: float = 180) -> list[dict[str, Any]]:
         """Wait for so many events; more of them fail."""
 
         def enough() -> bool:

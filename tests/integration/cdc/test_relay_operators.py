@@ -66,7 +66,7 @@ def test_a_change_over_16_mb_stops_the_relay_and_is_gone_past_on_purpose(
             }
         )
         payments.insert_one(payment(3))
-        assert running.process.wait(60) == 6, running.log
+        assert running.process.wait(180) == 6, running.log
     assert "larger than 16 MB" in running.log
     token = running.log.split("millrace relay skip ")[1].split(" ")[0]
     assert [event["after"]["_id"] for event in topic.wait_events(1)] == ["p000002"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,10 @@ def test_chosen_ports_are_read_from_one_setting() -> None:
 def test_a_chosen_port_that_is_none_names_itself(value: str) -> None:
     with pytest.raises(SettingsError, match=f"MILLRACE_STACK_PORTS: '{value}' is not NAME=PORT"):
         StackSettings.load({"MILLRACE_STACK_PORTS": value}).chosen_ports()
+
+
+def test_a_port_that_is_given_up_in_time_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        threading.Timer(0.3, server.close).start()
+        ports.require_free({"kafka": port}, within=10)
