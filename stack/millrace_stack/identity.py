@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 OWNER = "MILLRACE_PROCESS"
@@ -56,15 +56,20 @@ def boot_id() -> str:
 
 def send(identity: Identity, signum: signal.Signals) -> bool:
     """Signal that very process; False, and nothing sent, when it is gone or its pid is another's now."""
-    return _send(identity.pid, signum, lambda: alive(identity))
+    with _held(identity.pid) as handle:
+        return handle is not None and alive(identity) and _signal(handle, signum)
 
 
 def send_group(identity: Identity, token: str, signum: signal.Signals) -> int:
     """Signal every process of its group; how many got it.
 
     A leader that is alive proves the group; after its death only processes that carry ``token`` in their environment belong.
+    All are checked before the first is signalled: the leader's death must not take the proof from its children.
     """
-    return sum(_send(pid, signum, partial(_belongs, pid, identity, token)) for pid in members(identity, token))
+    with ExitStack() as stack:
+        held = [(pid, stack.enter_context(_held(pid))) for pid in members(identity, token)]
+        ours = [handle for pid, handle in held if handle is not None and _belongs(pid, identity, token)]
+        return sum(_signal(handle, signum) for handle in ours)
 
 
 def members(identity: Identity, token: str) -> list[int]:
@@ -80,20 +85,25 @@ def carrying(token: str) -> list[Identity]:
     return sorted((each for each in found if each), key=lambda each: each.started)
 
 
-def _send(pid: int, signum: signal.Signals, still_ours: Callable[[], bool]) -> bool:
-    """Signal through a pidfd opened before the check: it can not come to mean another process afterwards."""
+@contextmanager
+def _held(pid: int) -> Iterator[int | None]:
+    """A pidfd: opened before a check of the process, it can not come to mean another one afterwards; None when there is none."""
     try:
         handle = os.pidfd_open(pid)
     except (ProcessLookupError, PermissionError):
-        return False
+        yield None
+        return
     try:
-        if not still_ours():
-            return False
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _signal(handle: int, signum: signal.Signals) -> bool:
+    try:
         signal.pidfd_send_signal(handle, signum)
     except (ProcessLookupError, PermissionError):
         return False
-    finally:
-        os.close(handle)
     return True
 
 
