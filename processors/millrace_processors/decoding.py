@@ -52,7 +52,7 @@ def decode(records: DataFrame) -> DataFrame:
         F.when(flat & deleted, F.lit("d")).when(flat, F.col("e.__op")).otherwise(F.col("e.op")).alias("op"),
         F.when(~flat & _usable(F.col("e.before")), F.col("e.before")).alias("before"),
         F.when(flat & ~deleted, flattened).when(~flat, F.col("e.after")).alias("after"),
-        _version(F.coalesce("e.source.ts_ms", "e.__source_ts_ms"), F.coalesce("e.source.ord", "e.__source_ord")).alias("version"),
+        packed(F.coalesce("e.source.ts_ms", "e.__source_ts_ms"), F.coalesce("e.source.ord", "e.__source_ord")).alias("version"),
         F.coalesce(F.substring(F.col("e.source.token"), TOKEN_TIME + 1, TOKEN_ORDER), F.lit("")).alias("version_order"),
         F.col(f"e.{CORRUPT}").alias(CORRUPT),
         *(name for name in ORIGIN if name in parsed.columns),
@@ -60,8 +60,8 @@ def decode(records: DataFrame) -> DataFrame:
     return events.withColumn("reason", F.when(_suspect(), _reason())).drop(CORRUPT)
 
 
-def _version(ts_ms: Column, ordinal: Column) -> Column:
-    """Cluster time as contracts.changes.cluster_time packs it; Debezium's snapshot of an idle server has -1 for the ordinal."""
+def packed(ts_ms: Column, ordinal: Column) -> Column:
+    """A cluster time as contracts.changes.cluster_time packs it; Debezium's snapshot of an idle server has -1 for the ordinal."""
     seconds = F.floor(ts_ms / 1000)
     return F.shiftleft(seconds, 32).bitwiseOR(F.greatest(F.coalesce(ordinal, F.lit(0)), F.lit(0)).cast("bigint"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _PREFIX = "millrace_processors_"
-_SECONDS = (0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600)
+_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600)
 
 
 class Metrics:
@@ -22,12 +22,14 @@ class Metrics:
         self.batch_id = self._gauge("batch_id", "Newest finished micro-batch.", "query")
         self.last_batch = self._gauge("last_batch_seconds", "When a micro-batch last ended, in seconds since 1970.", "query")
         self.complete_through = self._gauge("complete_through_seconds", "All changes up to then are in the reports.")
-        self.batch_seconds = Histogram(
-            f"{_PREFIX}batch_seconds", "Time of a micro-batch.", ["query"], buckets=_SECONDS, registry=self.registry
-        )
+        self.batch_seconds = self._histogram("batch_seconds", "Time of a micro-batch.", "query")
+        self.step_seconds = self._histogram("step_seconds", "Time of a step of a micro-batch of payments.", "step")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(_PREFIX + name, text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(_PREFIX + name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(_PREFIX + name, text, labels, buckets=_SECONDS, registry=self.registry)

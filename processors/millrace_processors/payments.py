@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
@@ -14,6 +14,7 @@ from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.progress import LowWater, ProgressTable
 from millrace_processors.refresh import Refreshed
 from millrace_processors.settings import Config
+from millrace_processors.steps import Steps
 
 COLLECTION = "payments"
 LOOKUP = "/lookup"
@@ -27,6 +28,7 @@ class Outcome:
     dead_letters: int
     refreshed: Refreshed
     complete_through_ms: int | None
+    steps: Steps = field(default_factory=Steps)
 
 
 class PaymentsBatch:
@@ -41,19 +43,23 @@ class PaymentsBatch:
 
     def run(self, records: DataFrame, query: str, batch_id: int) -> Outcome:
         """Take one micro-batch through; everything is durable when it returns."""
-        found = progress.tally(records)
+        steps = Steps()
+        with steps("tally"):
+            found = progress.tally(records)
         dead, refreshed, version = 0, Refreshed(), 0
         through = self._low_water.advance(found.marks)
         if found.events:
-            events = decoding.decode(records.where(decoding.is_change()))
-            snapshots, dead = self._append(events, query, batch_id)
+            with steps("append"):
+                events = decoding.decode(records.where(decoding.is_change()))
+                snapshots, dead = self._append(events, query, batch_id)
             if snapshots:
-                refreshed = refresh.touched(self._config, self._lake, snapshots, through, self._mode)
+                refreshed = refresh.touched(self._config, self._lake, snapshots, through, self._mode, steps)
                 version = snapshots[-1].version
-        self._tell(refreshed)
-        if self._table is not None:
-            self._table.save(PROGRESS_PAYMENTS, batch_id, version, self._low_water)
-        return Outcome(found.events, dead, refreshed, through)
+        with steps("progress"):
+            self._tell(refreshed)
+            if self._table is not None:
+                self._table.save(PROGRESS_PAYMENTS, batch_id, version, self._low_water)
+        return Outcome(found.events, dead, refreshed, through, steps)
 
     def _append(self, events: DataFrame, query: str, batch_id: int) -> tuple[list[Snapshot], int]:
         """Steps 1 to 3: the facts into the lake, what is bad into the dead letters; the snapshots that hold the batch."""

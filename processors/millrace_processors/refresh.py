@@ -19,6 +19,7 @@ from millrace_processors.arrow_batches import whole_keys
 from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.settings import Config
+from millrace_processors.steps import Steps
 
 NEEDED = (
     *KEY, "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key", *DIMENSIONS, "version", "version_order", "retracted",
@@ -70,18 +71,26 @@ class Sink:
 
 
 def touched(
-    config: Config, lake: Lake, appended: Sequence[Snapshot], complete_through_ms: int | None, mode: Mode = Mode.WRITE
+    config: Config,
+    lake: Lake,
+    appended: Sequence[Snapshot],
+    complete_through_ms: int | None,
+    mode: Mode = Mode.WRITE,
+    steps: Steps | None = None,
 ) -> Refreshed:
     """Refresh the keys that snapshots have touched, from the newest snapshot's facts (which include theirs)."""
+    steps = steps or Steps()
     newest = lake.current()
     assert newest is not None, "a snapshot was appended"
     parts = [lake.appended(each).select(*KEY) for each in appended]
     keys = functools.reduce(DataFrame.unionByName, parts).distinct().persist()
     try:
-        extent = pruning.extent(keys)
-        facts = lake.read(newest).where(pruning.condition(extent))
-        small = F.broadcast(keys) if extent.keys <= BROADCAST_KEYS else keys
-        return write(config, facts.join(small, list(KEY), "left_semi"), newest, complete_through_ms, mode)
+        with steps("extent"):
+            extent = pruning.extent(keys)
+        with steps("reports"):
+            facts = lake.read(newest).where(pruning.condition(extent))
+            small = F.broadcast(keys) if extent.keys <= BROADCAST_KEYS else keys
+            return write(config, facts.join(small, list(KEY), "left_semi"), newest, complete_through_ms, mode)
     finally:
         keys.unpersist()
 

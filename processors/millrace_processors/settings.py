@@ -20,6 +20,13 @@ from millrace_contracts.settings import (
 )
 
 
+class SourceSettings(Settings, group="MONGO"):
+    """The source database, for the jobs that look at it."""
+
+    truth_uri: str = ""
+    """MongoDB as a user that only reads."""
+
+
 class SparkSettings(Settings, group="SPARK"):
     """The engine."""
 
@@ -73,6 +80,7 @@ class Config:
     lake: LakeSettings
     processors: ProcessorsSettings
     runtime: RuntimeSettings
+    source: SourceSettings
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Config:
@@ -97,4 +105,5 @@ class Config:
             lake=lake.model_copy(update={"warehouse": lake.warehouse or str((home / "lake").resolve())}),
             processors=processors.model_copy(update={"checkpoints": processors.checkpoints or str((home / "checkpoints").resolve())}),
             runtime=RuntimeSettings.load(environ),
+            source=SourceSettings.load(environ),
         )

@@ -31,6 +31,8 @@ def _options(kafka: KafkaSettings, topic: str) -> dict[str, str]:
         "kafka.max.partition.fetch.bytes": str(16 * 1024 * 1024),
         "kafka.fetch.max.bytes": str(64 * 1024 * 1024),
         "kafka.receive.buffer.bytes": str(1024 * 1024),
+        # At the end of a topic the broker holds a fetch back for so long, and whatever the consumer asks for next waits behind it.
+        "kafka.fetch.max.wait.ms": "10",
     }
 
 

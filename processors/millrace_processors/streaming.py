@@ -156,6 +156,8 @@ class Streaming:
             metrics.facts.inc(outcome.refreshed.facts)
             metrics.reports.inc(outcome.refreshed.reports)
             metrics.unnoticed.inc(outcome.refreshed.unnoticed)
+            for step, seconds in outcome.steps.seconds.items():
+                metrics.step_seconds.labels(step).observe(seconds)
             if outcome.complete_through_ms is not None:
                 metrics.complete_through.set(outcome.complete_through_ms / 1000)
             if outcome.events:
@@ -167,6 +169,7 @@ class Streaming:
                     dead_letters=outcome.dead_letters,
                     reports=outcome.refreshed.reports,
                     facts=outcome.refreshed.facts,
+                    seconds=outcome.steps.rounded(),
                 )
 
         return run
