@@ -36,7 +36,14 @@ class HistoryLost(RelayError):
 
 
 class Oversize(RelayError):
-    """A change is larger than 16 MB in the form that the server would send it (10334); only a person may go past it."""
+    """A change is larger than 16 MB in the form that the server would send it (10334); only a person may go past it.
+
+    ``token`` is that of the change, None where MongoDB does not say.
+    """
+
+    def __init__(self, message: str, token: str | None) -> None:
+        super().__init__(message)
+        self.token = token
 
 
 class CollectionGone(RelayError):

@@ -51,6 +51,8 @@ class RawReader:
         self._database = client[database]
         self._session: ClientSession = client.start_session(causal_consistency=False)
         self._cursor_id = 0
+        self.token = ""
+        """Post-batch resume token of the last reply; empty for a find."""
 
     def open(self, command: dict[str, Any]) -> bytes:
         """Run aggregate or find; its raw reply."""
@@ -71,7 +73,10 @@ class RawReader:
     def _run(self, command: dict[str, Any]) -> bytes:
         with translated(self.collection):
             reply: RawBSONDocument = self._database.command(command, codec_options=RAW, session=self._session)
-        self._cursor_id = int(reply["cursor"]["id"])
+        cursor = reply["cursor"]
+        self._cursor_id = int(cursor["id"])
+        token = cursor.get("postBatchResumeToken")
+        self.token = str(token["_data"]) if token else ""
         return bytes(reply.raw)
 
     def close(self) -> None:
@@ -103,10 +108,8 @@ def _translate(collection: str, error: OperationFailure) -> Exception:
         return SnapshotTooOld(text)
     if code == OVERSIZE:
         found = _TOKEN.search(text)
-        token = found.group(1) if found else "named above"
         return Oversize(
-            f"a change of {collection} is larger than 16 MB as the server would send it: {text}. Make the captured fields smaller, or go "
-            f"past it on purpose: `millrace relay skip {token} --reason …`; then read the document by its id"
+            f"a change of {collection} is larger than 16 MB as the server would send it: {text}", found.group(1) if found else None
         )
     if code in UNAUTHORIZED:
         return Misconfigured(f"MongoDB refuses the relay's user: {text}; see MILLRACE_MONGO_RELAY_URI and run `millrace mongo-init apply`")

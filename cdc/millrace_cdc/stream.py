@@ -11,7 +11,7 @@ import structlog
 from bson import Timestamp
 
 from millrace_cdc.byte_queue import ByteQueue, Closed
-from millrace_cdc.errors import RelayError, SourceLost
+from millrace_cdc.errors import Oversize, RelayError, SourceLost
 from millrace_cdc.mongo import RawReader, now_ms
 from millrace_cdc.portions import Portion
 from millrace_cdc.progress import Position
@@ -31,6 +31,16 @@ def change_stream(position: Position, stages: list[dict[str, Any]]) -> list[dict
     elif position.at is not None:
         options["startAtOperationTime"] = Timestamp(*position.at)
     return [{"$changeStream": options}, *stages]
+
+
+def resumed(pipeline: list[dict[str, Any]], token: str) -> list[dict[str, Any]]:
+    """The same stream from behind a token that it has given; as it is where that is the token it starts after."""
+    options, *rest = pipeline
+    starts = {name: value for name, value in options["$changeStream"].items() if name in ("startAfter", "resumeAfter")}
+    if not token or {"_data": token} in starts.values():
+        return pipeline
+    images = {name: value for name, value in options["$changeStream"].items() if name.startswith("fullDocument")}
+    return [{"$changeStream": {**images, "resumeAfter": {"_data": token}}}, *rest]
 
 
 class ChangeStream:
@@ -59,6 +69,7 @@ class ChangeStream:
         self._full = False
         self._token = ""
         self._failure: Exception | None = None
+        self._pipeline: list[dict[str, Any]] = []
 
     def open(self, pipeline: list[dict[str, Any]]) -> ChangeStream:
         """Open the cursor and start to fetch.
@@ -66,10 +77,14 @@ class ChangeStream:
         Raises:
             SourceLost, RelayError: as MongoDB answers.
         """
-        reply = self._reader.open({"aggregate": self._reader.collection, "pipeline": pipeline, "cursor": {"batchSize": 0}})
+        reply = self._open(pipeline)
         self._queue.put(reply, len(reply))
         self._thread.start()
         return self
+
+    def _open(self, pipeline: list[dict[str, Any]]) -> bytes:
+        self._pipeline = pipeline
+        return self._reader.open({"aggregate": self._reader.collection, "pipeline": pipeline, "cursor": {"batchSize": 0}})
 
     @property
     def backlog(self) -> bool:
@@ -121,9 +136,18 @@ class ChangeStream:
         return portion
 
     def _fetch(self) -> None:
+        one_by_one = 0
         try:
             while not self._closing.is_set():
-                reply = self._reader.more(self._batch_size, AWAIT_MS)
+                try:
+                    reply = self._reader.more(1 if one_by_one else self._batch_size, AWAIT_MS)
+                except Oversize as error:
+                    if one_by_one:
+                        raise self.past(error, self._reader.token) from None
+                    self._one_by_one()
+                    one_by_one = self._batch_size
+                    continue
+                one_by_one = max(0, one_by_one - 1)
                 self._queue.put(reply, len(reply))
                 if self._reader.exhausted:
                     raise SourceLost("the server closed the cursor")
@@ -134,6 +158,20 @@ class ChangeStream:
         except Exception as error:
             log.exception("fetch failed")
             self._put(RelayError(f"fetching from MongoDB failed: {error}"))
+
+    def _one_by_one(self) -> None:
+        """MongoDB fails a whole reply for one change over 16 MB: what stands before it is read singly, so that none of it is lost (I4)."""
+        log.warning("a change over 16 MB: reading up to it one by one", after=self._reader.token)
+        self._open(resumed(self._pipeline, self._reader.token))
+
+    def past(self, error: Oversize, before: str) -> RelayError:
+        """The error that ends the stream at a change over 16 MB; ``before`` is the token up to which everything was read."""
+        token = error.token or "TOKEN"
+        return Oversize(
+            f"{error}. All that came before it is captured, up to token {before}. Make the captured fields smaller, or go past it on "
+            f"purpose: `millrace relay skip {token} --reason …`; then read the document by its id",
+            error.token,
+        )
 
     def _put(self, error: Exception) -> None:
         with contextlib.suppress(Closed):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 from typing import Any
 
-from millrace_cdc.errors import RelayError, SourceLost
+from millrace_cdc.errors import Oversize, RelayError, SourceLost
 from millrace_cdc.events import EventForm
 from millrace_cdc.mongo import RawReader
 from millrace_cdc.portions import Portion
@@ -55,6 +55,10 @@ class BoundedEncoder(ReplyEncoder):
     def rest(self, token: str) -> None:
         """Learn that nothing more came behind a token: also one transaction that filled a whole reply has ended then."""
         self.done = self.done or (bool(token) and self._reached(token, 0))
+
+    def singly(self) -> None:
+        """Learn that replies hold one change each: the one at the end's own time may be followed by more of its transaction."""
+        self._batch_size = 1
 
     def _beyond(self, token: str) -> bool:
         if self._replay.end_token is not None:
@@ -110,6 +114,15 @@ class ReplayStream(ChangeStream):
         elif portion is None:
             self._bounded.rest(self._token)
         return portion
+
+    def _one_by_one(self) -> None:
+        self._bounded.singly()
+        super()._one_by_one()
+
+    def past(self, error: Oversize, before: str) -> RelayError:
+        """The replay ends before a change over 16 MB, which only the live relay can go past for good."""
+        advice = f"what came behind it can be replayed with --from {error.token}" if error.token else "name a point behind it"
+        return Oversize(f"{error}. The replay ends before it, at token {before}; {advice}", error.token)
 
     def _progress(self, token: str, start_after: bool) -> tuple[str, bytes]:
         record = replaced(self._replay, token=token, sent=self._bounded.sent)
