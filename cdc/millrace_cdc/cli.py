@@ -9,13 +9,14 @@ import click
 import orjson
 import structlog
 
-from millrace_cdc.asking import ask, skip, waiting
+from millrace_cdc.asking import ask, waiting
 from millrace_cdc.errors import RelayError
 from millrace_cdc.letters_cli import dead_letters
 from millrace_cdc.migrating import migrate
 from millrace_cdc.projection import Share
 from millrace_cdc.reporting import AS_JSON, Failed, reported
 from millrace_cdc.running import Configuration, run_stream, run_streams
+from millrace_cdc.skipping import skip
 from millrace_cdc.status import status, table
 from millrace_contracts import exit_codes
 from millrace_runtime.logs import configure
@@ -143,7 +144,8 @@ def snapshot_command(environ: Mapping[str, str], filter_json: str | None, wait: 
 def skip_command(environ: Mapping[str, str], token: str, reason: str) -> int:
     """Go past one change on purpose, where the relay has stopped at one that MongoDB can not send (over 16 MB).
 
-    A dead letter names the token. Stop the relay first, start it again after.
+    A dead letter names the token; nothing else is gone past: a token that is not the next change of a stream is refused.
+    Stop the relay first, start it again after.
 
     \b
     Example: millrace relay skip 826B06E671000000012B02… --reason "18 MB, document was split by hand"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -44,6 +44,11 @@ class Position:
     """The token is an invalidate's: only ``startAfter`` goes past it."""
     already: tuple[str, ...] = ()
     """Tokens of the streams of an earlier topology, by their number; "" where one had written nothing."""
+
+    def behind(self, token: str, start_after: bool = False) -> Position:
+        """The position behind a change; what an earlier topology had written matters until the stream is past all of it."""
+        already = self.already if any(token < other for other in self.already) else ()
+        return replace(self, token=token, at=None, start_after=start_after, already=already)
 
     def encode(self, now_ms: int) -> bytes:
         """The record's value."""

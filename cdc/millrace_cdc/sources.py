@@ -74,10 +74,7 @@ class Sources:
         return StreamWithSnapshots(stream, self._wanted, self._failed) if self._watch is not None else stream
 
     def _record(self, token: str, start_after: bool) -> tuple[str, bytes]:
-        # What an earlier topology had written matters until the stream is past all of it.
-        already = self._position.already if any(token < other for other in self._position.already) else ()
-        made = replace(self._capture.position(token), start_after=start_after, already=already)
-        return self._capture.key, made.encode(now_ms())
+        return self._capture.key, self._position.behind(token, start_after).encode(now_ms())
 
     def _control(self, change: Change) -> tuple[Portion, RelayError | Reopen]:
         return decide(self._capture.namespace, change, self._settings.on_drop, self._record)

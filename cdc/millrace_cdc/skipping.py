@@ -1,0 +1,109 @@
+"""Goes past one change that MongoDB can not send, on purpose, and past nothing else (I4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import orjson
+
+from millrace_cdc.deadletters import dead_letter
+from millrace_cdc.errors import Misconfigured, Unavailable
+from millrace_cdc.mongo import Client, RawReader, connect, now_ms
+from millrace_cdc.portions import Portion
+from millrace_cdc.progress import Position, position_key, read_records
+from millrace_cdc.projection import Share, stages
+from millrace_cdc.replies import decode
+from millrace_cdc.running import Configuration
+from millrace_cdc.stream import AWAIT_MS, change_stream
+from millrace_cdc.tokens import BadToken, position
+from millrace_cdc.topology import positions
+from millrace_runtime.stopping import StopSignal
+
+PATIENCE_SECONDS = 15.0
+_LOOK_SECONDS = 30.0
+_BATCH = 1000
+
+
+def skip(settings: Configuration, token: str, reason: str) -> str:
+    """Put the position of the stream whose next change has this token behind it; a dead letter names it (I4).
+
+    Only the very next change can be gone past, so that nothing else is: the other streams, and what came before or comes after, also in
+    the same MongoDB transaction, stay as they are.
+
+    Raises:
+        Misconfigured: not a token, passed already, or not the next change of any stream.
+    """
+    try:
+        position(token)
+    except BadToken as error:
+        raise Misconfigured(str(error)) from None
+    capture = settings.capture(Share())
+
+    def saved() -> list[Position]:
+        return positions(capture.namespace, read_records(settings.kafka.bootstrap, capture.topics.progress, PATIENCE_SECONDS))
+
+    before = saved()
+    if not before or all(each.token is not None and each.token >= token for each in before):
+        raise Misconfigured(
+            f"{capture.namespace} is past {token} already, or was never captured; `millrace relay status` shows where it is"
+        )
+    with connect(settings.mongo.relay_uri) as client:
+        chosen = _stopped_at(client, capture.database, capture.collection, before, token)
+    sink = settings.sink(capture.topics, capture.max_message_bytes, chosen.stream, StopSignal())
+    sink.fence()
+    if chosen not in saved():
+        raise Misconfigured(f"stream {chosen.stream} of {capture.namespace} has moved meanwhile: stop its relay first, then try again")
+    behind = chosen.behind(token)
+    letter = dead_letter(settings.relay.collection, token, f"skipped on purpose: {reason}", b"", None, now_ms())
+    audit = {"kind": "skipped", "collection": capture.namespace, "token": token, "reason": reason, "recorded_ms": now_ms()}
+    sink.begin()
+    sink.produce(Portion(dead_letters=[letter], audits=[(capture.namespace.encode(), orjson.dumps(audit))]))
+    sink.commit({position_key(capture.namespace, behind.stream): behind.encode(now_ms())}, None)
+    return f"stream {behind.stream} of {capture.namespace} goes on behind {token}"
+
+
+def _stopped_at(client: Client, database: str, collection: str, found: Sequence[Position], token: str) -> Position:
+    """The stream whose next change has the token.
+
+    Raises:
+        Misconfigured: there is none; the message names the changes that come first.
+    """
+    first: list[str] = []
+    for each in found:
+        if each.token is not None and each.token >= token:
+            continue
+        following = next_change(client, database, collection, each, token)
+        if following == token:
+            return each
+        if following is not None and following < token:
+            first.append(f"{following} (stream {each.stream})")
+    if first:
+        raise Misconfigured(f"changes before {token} are not captured yet: {', '.join(first)}; let the relay run up to it first")
+    raise Misconfigured(f"MongoDB has no change of {database}.{collection} with the token {token}; the relay's log names the right one")
+
+
+def next_change(client: Client, database: str, collection: str, start: Position, until: str) -> str | None:
+    """The token of a stream's next change, or None where there is none up to the token ``until``.
+
+    No image is asked for, so a change of any size passes.
+
+    Raises:
+        HistoryLost, SourceLost, Unavailable: MongoDB can not say.
+    """
+    share = Share(start.stream, start.streams)
+    pipeline = change_stream(start, stages((), share, len(start.already)))
+    reader = RawReader(client, database, collection)
+    deadline = time.monotonic() + _LOOK_SECONDS
+    try:
+        reader.open({"aggregate": collection, "pipeline": pipeline, "cursor": {"batchSize": 0}})
+        while time.monotonic() < deadline:
+            reply = decode(reader.more(_BATCH, AWAIT_MS))
+            for change in reply.documents:
+                if not start.already or "earlier" not in change or change["_id"]["_data"] > start.already[change["earlier"]]:
+                    return str(change["_id"]["_data"])
+            if reply.token > until:
+                return None
+    finally:
+        reader.close()
+    raise Unavailable(f"MongoDB did not come to {until} within {_LOOK_SECONDS:.0f} s; try again")
