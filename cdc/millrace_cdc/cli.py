@@ -17,6 +17,7 @@ from millrace_cdc.projection import Share
 from millrace_cdc.reporting import AS_JSON, Failed, reported
 from millrace_cdc.running import Configuration, run_stream, run_streams
 from millrace_cdc.skipping import skip
+from millrace_cdc.starting import start_from
 from millrace_cdc.status import status, table
 from millrace_contracts import exit_codes
 from millrace_runtime.logs import configure
@@ -32,6 +33,7 @@ def relay() -> None:
     millrace relay run --ops-port 9464    with /health, /ready and /metrics there
     millrace relay run --streams 4        in four parallel streams
     millrace relay migrate --streams 4    change the number of streams without loss
+    millrace relay start-from -2h         begin at a point and not with a snapshot
     millrace relay status                 positions, lag, runway, gaps
     millrace relay snapshot --filter '{"merchantId": "m1"}'
     millrace relay dead-letters list      what could not be sent, and why
@@ -99,6 +101,33 @@ def migrate_command(environ: Mapping[str, str], streams: int | None, as_json: bo
         click.echo(orjson.dumps(done))
     else:
         click.echo(f"{done['namespace']}: {done['before']} streams before, {done['after']} now, going on from {done['lowest']}")
+    return exit_codes.OK
+
+
+@relay.command("start-from")
+@click.argument("point")
+@click.option("--streams", type=click.IntRange(1, 64), help="The number of streams; as it is, or MILLRACE_RELAY_STREAMS, without it.")
+@click.option("--replace", is_flag=True, help="Give up the progress that there is.")
+@AS_JSON
+@click.pass_obj
+def start_from_command(environ: Mapping[str, str], point: str, streams: int | None, replace: bool, as_json: bool) -> int:
+    """Let the next `millrace relay run` begin at POINT, without a snapshot.
+
+    POINT is as of `millrace replay`: a resume token (behind its change), a cluster time, a wall-clock time, -2h, now, oldest or a
+    bookmark; it is checked against the cluster. Refused where there is progress, unless --replace says so: changes between that
+    progress and the point are then passed over, or are sent again (which changes no result). The audit topic records it.
+
+    \b
+    Examples:
+      millrace relay start-from 826B06E671000000012B02…
+      millrace relay start-from 2026-11-25T13:00:00Z --streams 4
+      millrace relay start-from before-migration --replace
+    Exit codes: 0 done, 2 refused, 3 a server is away, 4 a relay was started meanwhile, 5 the oplog no longer reaches back.
+    """
+    with reported():
+        done = start_from(Configuration.load(environ), point, streams, replace, StopSignal())
+    text = f"{done['collection']}: {done['streams']} streams begin at {done['words']}; `millrace relay snapshot` sends what is older"
+    click.echo(orjson.dumps(done) if as_json else text)
     return exit_codes.OK
 
 

@@ -15,7 +15,7 @@ from millrace_cdc.progress import Position, Records, position_key, read_records
 from millrace_cdc.projection import Share
 from millrace_cdc.running import Configuration
 from millrace_cdc.snapshot import INITIAL, decode_snapshot
-from millrace_cdc.tokens import position as time_of
+from millrace_cdc.topology import cluster_time, known
 
 PATIENCE_SECONDS = 15.0
 
@@ -41,8 +41,7 @@ def _matches(found: Mapping[str, Any], fingerprint: str) -> bool:
 
 def describe(namespace: str, records: Records, oplog: Oplog | None, now: float) -> dict[str, Any]:
     """The status from progress records; pure."""
-    prefix = position_key(namespace, 0).removesuffix("0")
-    found = sorted((Position.decode(record) for key, record in records.items() if key.startswith(prefix)), key=lambda each: each.stream)
+    found = known(namespace, records)
     snapshot = decode_snapshot(namespace, INITIAL, records)
     requests = [key.rsplit("/", 1)[1] for key in records if key.startswith(f"{namespace}/request/")]
     return {
@@ -63,7 +62,7 @@ def describe(namespace: str, records: Records, oplog: Oplog | None, now: float) 
 
 
 def _stream(namespace: str, each: Position, records: Records, oplog: Oplog | None, now: float) -> dict[str, Any]:
-    seconds, ordinal = time_of(each.token) if each.token is not None else each.at or (0, 0)
+    seconds, ordinal = cluster_time(each)
     recorded_ms = records[position_key(namespace, each.stream)]["recorded_ms"]
     gap = records.get(gap_key(namespace, each.stream))
     return {

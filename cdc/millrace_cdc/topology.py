@@ -16,11 +16,21 @@ def positions(namespace: str, records: Records) -> list[Position]:
     Raises:
         Misconfigured: a stream has none, as while the first snapshot lasts.
     """
-    prefix = position_key(namespace, 0).removesuffix("0")
-    found = sorted((Position.decode(record) for key, record in records.items() if key.startswith(prefix)), key=lambda each: each.stream)
+    found = known(namespace, records)
     if found and len(found) != found[0].streams:
         raise Misconfigured(f"{namespace}: {len(found)} of {found[0].streams} streams have a position; let the snapshot finish first")
     return found
+
+
+def known(namespace: str, records: Records) -> list[Position]:
+    """The positions that there are, in order of their streams."""
+    prefix = position_key(namespace, 0).removesuffix("0")
+    return sorted((Position.decode(record) for key, record in records.items() if key.startswith(prefix)), key=lambda each: each.stream)
+
+
+def cluster_time(each: Position) -> tuple[int, int]:
+    """Seconds and ordinal of a position."""
+    return time_of(each.token) if each.token is not None else each.at or (0, 0)
 
 
 def migrated(old: Sequence[Position], streams: int, fingerprint: str, partitions: int) -> list[Position]:

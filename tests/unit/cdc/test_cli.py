@@ -37,7 +37,7 @@ def test_a_bad_setting_is_named(setting: str) -> None:
     assert result.exception.variable == f"MILLRACE_RELAY_{setting}"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["migrate"], ["snapshot"], ["skip"], ["dead-letters"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["migrate"], ["snapshot"], ["skip"], ["start-from"], ["dead-letters"]])
 def test_help_teaches_with_examples(command: list[str]) -> None:
     text = CliRunner().invoke(relay, [*command, "--help"]).output
     assert "millrace relay" in text.split("Options:")[0].split("\n\n", 1)[1]
