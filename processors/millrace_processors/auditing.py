@@ -29,7 +29,7 @@ from millrace_processors.errors import CommandError
 from millrace_processors.facts import COLUMNS, KEY
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.progress import ProgressTable
-from millrace_processors.reprocessing import Scope
+from millrace_processors.scope import Scope
 from millrace_processors.settings import Config
 
 SETTLE_SECONDS = 15.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import click
 import orjson
 
-from millrace_processors import jobs_cli, upkeep_cli
+from millrace_processors import jobs_cli, reprocess_cli, upkeep_cli
 from millrace_processors.command_errors import reported
 from millrace_processors.settings import Config
 from millrace_runtime import logs
@@ -31,7 +31,7 @@ def process() -> None:
     """
 
 
-process.add_command(jobs_cli.reprocess)
+process.add_command(reprocess_cli.reprocess)
 process.add_command(jobs_cli.rollup)
 process.add_command(upkeep_cli.maintain)
 process.add_command(upkeep_cli.audit)

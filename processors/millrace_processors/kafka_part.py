@@ -20,7 +20,7 @@ from millrace_processors.errors import CommandError
 SLACK = timedelta(minutes=5)
 """A record's time is the relay's clock, a change's is MongoDB's: so far apart may they be."""
 _TOKEN = re.compile("82([0-9A-F]{8})([0-9A-F]{8})[0-9A-F]*")
-"""A resume token: the type byte of a timestamp, the seconds and the ordinal of its cluster time, and what orders the changes of one time."""
+"""A resume token: the type byte of a timestamp, the seconds and the ordinal of its cluster time, and what orders changes of one time."""
 _IMAGE = "STRUCT<merchantId: STRING>"
 _HEAD = (
     f"op STRING, after {_IMAGE}, before {_IMAGE}, source STRUCT<ts_ms: BIGINT, ord: BIGINT, token: STRING>, "
@@ -54,7 +54,7 @@ class Part:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
     def condition(self) -> Column:
-        """The changes of Kafka's records that are meant; a record that tells nothing of itself is, so that it becomes a dead letter (I4)."""
+        """The changes of Kafka's records that are meant; one that tells nothing of itself is, and becomes a dead letter (I4)."""
         found = decoding.is_change()
         by_change = self.token is not None or self.since is not None
         if self.before is not None and not by_change:

@@ -32,12 +32,12 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def events(documents: list[RawBSONDocument], database: str, at: Time) -> list[Event]:
-    """An event a document, as it was at a cluster time; one that can not be decoded has no image, which the decoder gives a reason to (I4)."""
+    """An event a document, as it was at a cluster time; one that can not be decoded has no image, a reason to refuse it (I4)."""
     now_ms = time.time_ns() // 1_000_000
     source = {"connector": "millrace", "db": database, "collection": PAYMENTS, "ts_ms": at[0] * 1000, "ord": at[1]}
     told = orjson.dumps({**source, "token": None, "snapshot": "true"})
     rest = b',"source":' + told + b',"ts_ms":%d}' % now_ms
-    return [(key, b'{"op":"r","before":null,"after":' + image + rest) for key, image in map(_encoded, documents)]
+    return [(key, b'{"op":"r","before":null,"after":' + after + rest) for key, after in map(_encoded, documents)]
 
 
 def _encoded(document: RawBSONDocument) -> tuple[bytes, bytes]:

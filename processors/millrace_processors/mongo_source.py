@@ -25,8 +25,8 @@ from pyspark.sql import DataFrame, SparkSession
 from millrace_contracts.documents import PAYMENT_CAPTURED_FIELDS, PAYMENTS
 from millrace_processors import mongo_images
 from millrace_processors.errors import CommandError, UnavailableError
-from millrace_processors.settings import Config, SourceSettings
 from millrace_processors.mongo_images import Time
+from millrace_processors.settings import Config, SourceSettings
 
 DOCUMENTS_PER_RANGE = 100_000
 SAMPLE_PER_RANGE = 10
@@ -67,7 +67,9 @@ def opened(config: Config) -> Iterator[Db]:
     uri = config.source.truth_uri
     if not uri:
         variable = SourceSettings.variable("truth_uri")
-        raise CommandError(f"{variable} is not set: name MongoDB as a user that only reads, such as the one that `millrace mongo-init` makes")
+        raise CommandError(
+            f"{variable} is not set: name MongoDB as a user that only reads, such as the one that `millrace mongo-init` makes"
+        )
     with _worded(), _connected(uri) as client:
         yield client[config.names.database]
 
@@ -78,7 +80,9 @@ def _worded() -> Iterator[None]:
         yield
     except OperationFailure as error:
         if error.code in UNAUTHORIZED:
-            raise CommandError(f"MongoDB refuses the user of {SourceSettings.variable('truth_uri')}; run `millrace mongo-init apply`") from None
+            raise CommandError(
+                f"MongoDB refuses the user of {SourceSettings.variable('truth_uri')}; run `millrace mongo-init apply`"
+            ) from None
         raise UnavailableError(f"MongoDB refused to read: {error}") from None
     except (ConfigurationError, ValueError) as error:
         raise CommandError(f"{SourceSettings.variable('truth_uri')}: {error}") from None

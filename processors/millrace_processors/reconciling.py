@@ -1,7 +1,7 @@
 """What the lake lacks of a state of the source, and what it has too much (DataFrame -> DataFrame, pure).
 
-Only what differs is to be appended, at the version of the state: a fact that the lake has already, with this content, leaves the revision of
-its window as it is, so that reports stay the same bytes (I6); and a newer change of the stream wins, whenever it comes (I5).
+Only what differs is to be appended, at the version of the state: a fact that the lake has already, with this content, leaves the revision
+of its window as it is, so that reports stay the same bytes (I6); and a newer change of the stream wins, whenever it comes (I5).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _column(name: str, at: int) -> Column:
     if name in FACT:
         return F.col(name)
     if name == "version":
-        return F.when(known.isNull(), F.lit(at)).otherwise(known["version"])
+        return F.when(known.isNull(), F.lit(at).cast("bigint")).otherwise(known["version"])
     if name == "version_order":
         return F.lit("")
     if name == "retracted":

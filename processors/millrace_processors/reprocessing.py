@@ -1,62 +1,49 @@
-"""The reprocess job: reports computed again, from the lake or from Kafka, beside what they were before (I6).
+"""The reprocess job: reports computed again, from the lake, from Kafka or from MongoDB, beside what they were before (I6).
 
-Both go the way that the stream goes (refresh, payments), so that they may run beside it (I7) and be killed and repeated at any instant.
+All go the way that the stream goes (decoding, facts, refresh), so that they may run beside it (I7), be killed and repeated.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
-from millrace_contracts.windows import to_ms
-from millrace_processors import decoding, facts, refresh, sources, tables
-from millrace_processors.errors import CommandError, ProcessorsError
-from millrace_processors.lake import Lake
+from millrace_processors import decoding, facts, lookups, mongo_facts, pruning, refresh, sources, tables
+from millrace_processors.errors import ProcessorsError
+from millrace_processors.facts import COLUMNS, KEY
+from millrace_processors.kafka_part import Part
+from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.payments import Outcome, PaymentsBatch
 from millrace_processors.progress import ProgressTable
 from millrace_processors.refresh import Mode, Refreshed
 from millrace_processors.report_diff import EXAMPLES
+from millrace_processors.scope import Scope
 from millrace_processors.settings import Config
 from millrace_runtime.stopping import StopSignal
 
 
 @dataclass(frozen=True)
-class Scope:
-    """Which reports: windows that start in [start, end), of some merchants; None and empty mean all."""
-
-    start: datetime | None = None
-    end: datetime | None = None
-    merchants: tuple[str, ...] = ()
-
-    def condition(self) -> Column:
-        """The scope as a condition on the lake, which skips the files that it leaves out."""
-        found = F.lit(True)
-        if self.start is not None:
-            found = found & (F.col("window_start") >= F.lit(self.start))
-        if self.end is not None:
-            found = found & (F.col("window_start") < F.lit(self.end))
-        return found & F.col("merchant_id").isin(*self.merchants) if self.merchants else found
-
-
-@dataclass(frozen=True)
 class Reprocessed:
-    """What was computed, and from how many change events (0 from the lake). ``finished`` is false after a stop."""
+    """What was computed, and from how many change events or documents (0 from the lake).
+
+    ``corrected``: facts that the lake had otherwise or not at all, ``retracted``: facts that it had and MongoDB has not.
+    ``finished`` is false after a stop.
+    """
 
     refreshed: Refreshed
     events: int = 0
     dead_letters: int = 0
+    corrected: int = 0
+    retracted: int = 0
     finished: bool = True
 
 
@@ -64,19 +51,49 @@ class Stopped(Exception):
     """Raised instead of beginning a batch once a stop was asked for."""
 
 
+def through_of(config: Config) -> int | None:
+    """Up to when every change is in the reports. Asked for before the lake is: every change up to then is in its newest snapshot."""
+    return ProgressTable(tables.connected(config), config.names.keyspace).through(PROGRESS_PAYMENTS)
+
+
 def from_lake(config: Config, lake: Lake, scope: Scope, mode: Mode) -> Reprocessed:
     """Compute the reports of a scope from the lake's newest facts."""
-    # In this order: every change up to that instant is in the snapshot.
-    through = ProgressTable(tables.connected(config), config.names.keyspace).through(PROGRESS_PAYMENTS)
+    through = through_of(config)
     return Reprocessed(refresh.whole(config, lake, scope.condition(), through, mode))
 
 
-def from_kafka(
-    config: Config, lake: Lake, starting: dict[str, str], mode: Mode, stop: StopSignal, tell: Callable[[Reprocessed], None]
-) -> Reprocessed:
-    """Take the events of the payments topic, from a place up to its present end, through the lake once more.
+def from_mongo(config: Config, lake: Lake, scope: Scope, mode: Mode) -> Reprocessed:
+    """Bring the lake's facts of a scope to what MongoDB says now, and compute the scope's reports.
 
-    In batches, with a checkpoint of its own that is named by ``starting`` and removed at the end: after a kill the same call goes on.
+    Raises:
+        CommandError: MongoDB's user is not named or refused.
+        UnavailableError: MongoDB does not answer.
+    """
+    through = through_of(config)
+    found = mongo_facts.lacking(config, lake, scope)
+    try:
+        if mode is Mode.COMPARE:
+            compared = _with(config, lake, found.changes, scope.condition(), through)
+        else:
+            found.append(config, lake)
+            compared = refresh.whole(config, lake, scope.condition(), through, mode)
+        return Reprocessed(compared, found.documents, found.undecodable, found.corrected, found.retracted)
+    finally:
+        found.close()
+
+
+def _with(config: Config, lake: Lake, more: DataFrame, condition: Column, through_ms: int | None) -> Refreshed:
+    """What the reports of a range would be with more facts in the lake, beside the store's; nothing is written."""
+    newest = lake.current()
+    held = more if newest is None else lake.read(newest).where(condition).select(*COLUMNS).unionByName(more)
+    snapshot = newest or Snapshot(0, None, lake.epoch(), None)
+    return refresh.write(config, held, snapshot, through_ms, Mode.COMPARE)
+
+
+def from_kafka(config: Config, lake: Lake, part: Part, mode: Mode, stop: StopSignal, tell: Callable[[Reprocessed], None]) -> Reprocessed:
+    """Take the events of a part of the payments topic, up to its present end, through the lake once more.
+
+    In batches, with a checkpoint of its own that is named by the part and removed at the end: after a kill the same call goes on.
 
     Raises:
         CommandError: there is no such topic, offset or instant.
@@ -87,7 +104,7 @@ def from_kafka(
     low_water = ProgressTable(tables.connected(config), config.names.keyspace).load(PROGRESS_PAYMENTS, partitions)
     batch = PaymentsBatch(config, lake, None, low_water, mode)
     total = Reprocessed(Refreshed())
-    checkpoint = _checkpoint(config, starting)
+    checkpoint = f"{config.processors.checkpoints}/{config.names.lake_namespace}/reprocess-{part.name}"
 
     def run(records: DataFrame, batch_id: int) -> None:
         nonlocal total
@@ -95,50 +112,55 @@ def from_kafka(
             raise Stopped
         query = records.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or checkpoint
         # Markers are the stream's business: without them what is complete stays as it was when this began.
-        total = added(total, batch.run(records.where(decoding.is_change()), query, batch_id))
+        total = added(total, batch.run(records.where(part.condition()), query, batch_id))
         tell(total)
 
-    records = sources.stream(lake.session, config.kafka, topic, config.processors.max_events_per_batch, starting)
+    records = sources.stream(lake.session, config.kafka, topic, config.processors.max_events_per_batch, part.options)
     writer = records.writeStream.option("checkpointLocation", checkpoint).trigger(availableNow=True).foreachBatch(run)
     query = writer.start()
     try:
         query.awaitTermination()
     except PySparkException as error:
         if stop.is_set:
-            return Reprocessed(total.refreshed, total.events, total.dead_letters, finished=False)
+            return replace(total, finished=False)
         raise ProcessorsError(f"reading {topic} failed; the same command goes on from there: {_line(error)}") from error
     _remove(lake.session, checkpoint)
     return total
 
 
-def preview_kafka(config: Config, session: SparkSession, starting: dict[str, str]) -> dict[str, int]:
-    """What ``from_kafka`` would take in, in numbers; nothing is written."""
-    topic = change_topic(config.names, PAYMENTS)
+def preview_kafka(config: Config, lake: Lake, part: Part) -> Reprocessed:
+    """What ``from_kafka`` would make of the stored reports; nothing is written."""
+    through, topic = through_of(config), change_topic(config.names, PAYMENTS)
     sources.partitions(config.kafka, topic)
-    events = decoding.decode(sources.read(session, config.kafka, topic, starting).where(decoding.is_change()))
-    counts = events.agg(F.count("*").alias("events"), F.count("reason").alias("dead_letters")).first()
-    made = facts.derive(events)
-    reports = made.select(*facts.KEY).distinct().agg(F.count("*").alias("reports"), F.count_distinct("merchant_id").alias("merchants"))
-    rest = reports.crossJoin(made.agg(F.count("*").alias("facts"))).first()
-    assert counts is not None
-    assert rest is not None
-    return {**counts.asDict(), **rest.asDict()}
+    seen = Observation()
+    counts = F.count("*").alias("events"), F.count("reason").alias("dead"), F.count_if(lookups.needed()).alias("lookups")
+    events = decoding.decode(sources.read(lake.session, config.kafka, topic, part.options).where(part.condition()))
+    made = facts.derive(events.observe(seen, *counts)).persist()
+    try:
+        made.count()
+        more = made
+        if seen.get["lookups"]:
+            newest = lake.current()
+            known = made if newest is None else lake.read(newest).select(*COLUMNS).unionByName(made)
+            more = made.unionByName(lookups.retractions(events.where(lookups.needed()), known))
+        refreshed = _touched_by(config, lake, more, through)
+        return Reprocessed(refreshed, seen.get["events"], seen.get["dead"])
+    finally:
+        made.unpersist()
 
 
-def starting_at(instant: datetime | None, offsets: str | None, topic: str) -> dict[str, str]:
-    """Spark's options for where to begin: an instant of the records, offsets such as ``0:15,1:20``, or the beginning.
-
-    Raises:
-        CommandError: the offsets are not understood.
-    """
-    if offsets is not None:
-        pairs = [pair.partition(":") for pair in offsets.split(",")]
-        if not all(partition.isdigit() and offset.isdigit() for partition, _, offset in pairs):
-            raise CommandError(f"--offsets {offsets!r} is not partition:offset, such as 0:1500,1:1320")
-        return {"startingOffsets": json.dumps({topic: {partition: int(offset) for partition, _, offset in pairs}})}
-    if instant is not None:
-        return {"startingTimestamp": str(to_ms(instant)), "startingOffsetsByTimestampStrategy": "latest"}
-    return {}
+def _touched_by(config: Config, lake: Lake, more: DataFrame, through_ms: int | None) -> Refreshed:
+    keys = more.select(*KEY).distinct().persist()
+    try:
+        extent = pruning.extent(keys)
+        newest = lake.current()
+        snapshot = newest or Snapshot(0, None, lake.epoch(), None)
+        if newest is not None:
+            held = lake.read(newest).where(pruning.condition(extent)).select(*COLUMNS)
+            more = held.join(F.broadcast(keys) if extent.keys <= refresh.BROADCAST_KEYS else keys, list(KEY), "left_semi").unionByName(more)
+        return refresh.write(config, more, snapshot, through_ms, Mode.COMPARE)
+    finally:
+        keys.unpersist()
 
 
 def added(total: Reprocessed, outcome: Outcome) -> Reprocessed:
@@ -147,12 +169,12 @@ def added(total: Reprocessed, outcome: Outcome) -> Reprocessed:
         each.name: getattr(total.refreshed, each.name) + getattr(outcome.refreshed, each.name) for each in fields(Refreshed)
     }
     sums["examples"] = sums["examples"][:EXAMPLES]
-    return Reprocessed(Refreshed(**sums), total.events + outcome.events, total.dead_letters + outcome.dead_letters)
-
-
-def _checkpoint(config: Config, starting: dict[str, str]) -> str:
-    name = hashlib.sha256(json.dumps(starting, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{config.processors.checkpoints}/{config.names.lake_namespace}/reprocess-{name}"
+    return replace(
+        total,
+        refreshed=Refreshed(**sums),
+        events=total.events + outcome.events,
+        dead_letters=total.dead_letters + outcome.dead_letters,
+    )
 
 
 def _remove(session: SparkSession, folder: str) -> None:

@@ -78,7 +78,7 @@ def audit(
     6 failed, run it again; 130 interrupted.
     """
     from millrace_processors import auditing
-    from millrace_processors.reprocessing import Scope
+    from millrace_processors.scope import Scope
 
     with job(environ, "audit") as (config, lake):
         stop = StopSignal()

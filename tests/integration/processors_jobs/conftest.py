@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.integration.processors_jobs.pipeline import Pipeline
+from tests.integration.processors_jobs.source import Source
 
 
 @pytest.fixture
@@ -25,3 +26,12 @@ def pipeline(
     made = Pipeline(spark, {**kafka_server, **cassandra_server, **redis_server, **spark_settings, **names}, tmp_path)
     yield made
     made.session.execute(f"DROP KEYSPACE {made.config.names.keyspace}", timeout=120)
+
+
+@pytest.fixture
+def source(pipeline: Pipeline, mongo_server: dict[str, str]) -> Iterator[Source]:
+    """The pipeline's source database, empty; the pipeline may read it."""
+    pipeline.see({name: value for name, value in mongo_server.items() if "MONGO" in name})
+    made = Source(pipeline.environ)
+    yield made
+    made.close()

@@ -50,6 +50,11 @@ class Pipeline:
         self.lake.declare()
         return self.lake
 
+    def see(self, more: Mapping[str, str]) -> None:
+        """Take more settings."""
+        self.environ |= more
+        self.config = Config.load(self.environ)
+
     def in_batches(self, most: int) -> Config:
         """The settings with at most so many events a micro-batch."""
         processors = self.config.processors.model_copy(update={"max_events_per_batch": most})

@@ -9,7 +9,7 @@ import pytest
 from millrace_processors import auditing
 from millrace_processors.auditing import Audited
 from millrace_processors.errors import CommandError
-from millrace_processors.reprocessing import Scope
+from millrace_processors.scope import Scope
 from tests.integration.processors.events import MINUTE, SECOND, T0, change, payment
 from tests.integration.processors_jobs.history import disturbed, events
 from tests.integration.processors_jobs.pipeline import Pipeline

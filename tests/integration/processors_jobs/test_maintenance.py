@@ -12,8 +12,8 @@ import pytest
 from millrace_processors import maintenance, reprocessing, rolling
 from millrace_processors.maintenance import Plan
 from millrace_processors.refresh import Mode
-from millrace_processors.reprocessing import Scope
 from millrace_processors.rollup_state import RollupProgress
+from millrace_processors.scope import Scope
 from tests.integration.processors.events import MINUTE, T0, change, payment
 from tests.integration.processors_jobs.pipeline import Pipeline
 

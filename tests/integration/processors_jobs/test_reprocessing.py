@@ -1,4 +1,4 @@
-"""A report is the same bytes whether it was built live or again, from the lake or from Kafka (I6), and never goes back (I7)."""
+"""Reports are computed again from the lake and from Kafka: of what was asked for, and what differs is said (I6)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from millrace_processors import reprocessing
+from millrace_processors import kafka_part, reprocessing
+from millrace_processors.kafka_part import Part
 from millrace_processors.refresh import Mode
-from millrace_processors.reprocessing import Reprocessed, Scope
+from millrace_processors.reprocessing import Reprocessed
+from millrace_processors.scope import Scope
 from millrace_runtime.stopping import StopSignal
-from tests.integration.processors.events import MINUTE, T0, change, payment
-from tests.integration.processors_jobs.history import disturbed, events
+from tests.integration.processors.events import MINUTE, SECOND, T0, change, payment, token
 from tests.integration.processors_jobs.pipeline import Pipeline
 
 pytestmark = pytest.mark.stack
@@ -20,29 +21,6 @@ START = datetime.fromtimestamp(T0 / 1000, UTC)
 
 def quiet(so_far: Reprocessed) -> None:
     """Nobody watches."""
-
-
-def test_live_reports_under_duplicates_and_disorder_are_those_of_the_lake_and_of_kafka(pipeline: Pipeline) -> None:  # I5 I6 I7 I8
-    history = events(5, 60)
-    half = len(history) // 2
-    pipeline.produce(disturbed(1, history[:half]))
-    pipeline.live()
-    pipeline.produce(disturbed(2, history), through_ms=T0)  # replays the first half, late windows open again
-    pipeline.live()
-    live, versions = pipeline.reports(), pipeline.versions()
-    assert len(live) > 30
-
-    again = reprocessing.from_lake(pipeline.config, pipeline.lake, Scope(), Mode.COMPARE_AND_WRITE)
-    assert (again.refreshed.equal, again.refreshed.changed, again.refreshed.added) == (len(live), 0, 0)
-    assert pipeline.reports() == live
-
-    disturbances = len(disturbed(1, history[:half])) + len(disturbed(2, history))
-    pipeline.new_lake(f"{pipeline.config.names.lake_namespace}_rebuilt")
-    rebuilt = reprocessing.from_kafka(pipeline.in_batches(150), pipeline.lake, {}, Mode.WRITE, StopSignal(), quiet)
-    assert rebuilt.events == disturbances
-    assert pipeline.reports() == live
-    newer = pipeline.versions()
-    assert all(newer[key] > versions[key] for key in versions), "a lake that was made later wins"
 
 
 def test_what_the_store_has_lost_or_holds_wrong_is_named_and_mended(pipeline: Pipeline) -> None:
@@ -82,12 +60,49 @@ def test_a_stopped_reprocess_from_kafka_goes_on_where_it_was(pipeline: Pipeline)
         seen.append(so_far.events)
         stop.set()
 
-    first = reprocessing.from_kafka(config, pipeline.lake, {}, Mode.WRITE, stop, tell)
+    first = reprocessing.from_kafka(config, pipeline.lake, Part(), Mode.WRITE, stop, tell)
     assert not first.finished
     assert 0 < first.events < 100
-    rest = reprocessing.from_kafka(config, pipeline.lake, {}, Mode.WRITE, StopSignal(), quiet)
+    rest = reprocessing.from_kafka(config, pipeline.lake, Part(), Mode.WRITE, StopSignal(), quiet)
     assert rest.finished
     assert first.events + rest.events == 100
     assert sum(row[0] for row in pipeline.reports().values()) == 100  # payments, counted once each
-    preview = reprocessing.preview_kafka(pipeline.config, pipeline.spark, {})
-    assert preview == {"events": 100, "dead_letters": 0, "facts": 100, "reports": 9, "merchants": 1}
+
+
+def test_a_preview_of_kafka_says_what_would_become_different_and_writes_nothing(pipeline: Pipeline) -> None:
+    images = [payment(f"p{n}", amount=n, paidAt=T0 + n * 10 * MINUTE) for n in range(4)]
+    pipeline.produce([change("c", image, at=n + 1) for n, image in enumerate(images)], T0)
+    pipeline.live()
+    same = reprocessing.preview_kafka(pipeline.config, pipeline.lake, Part())
+    assert (same.events, same.refreshed.reports, same.refreshed.equal) == (4, 4, 4)
+    # One moves, of which no before-image tells; one is deleted; one comes. And one can not be decoded.
+    moved = change("u", {**images[0], "paidAt": T0 + 10 * MINUTE}, at=11)
+    more = [moved, change("d", None, images[3], at=12), change("c", payment("p9", paidAt=T0 + 90 * MINUTE), at=13), ("bad", "{}")]
+    pipeline.produce(more)
+    found = reprocessing.preview_kafka(pipeline.config, pipeline.lake, Part())
+    assert (found.events, found.dead_letters) == (8, 1)
+    before = pipeline.reports()
+    counts = found.refreshed
+    assert (counts.reports, counts.equal, counts.changed, counts.added) == (5, 1, 3, 1)
+    assert (counts.payments, counts.gross) == (4, 0 + 1 + 2 + 100)
+    assert pipeline.reports() == before
+    pipeline.live()
+    assert len(pipeline.reports()) == 5
+
+
+def test_only_the_changes_from_a_token_on_and_of_the_asked_merchants_are_taken(pipeline: Pipeline) -> None:
+    made = [change("c", payment(f"p{n}", merchantId=f"m{n % 2}", paidAt=T0 + n * 10 * MINUTE), at=n + 1) for n in range(6)]
+    mixed = [made[4], made[0], made[5], made[2], made[1], made[3], ("bad", "{}")]
+    pipeline.produce(mixed, T0)
+    from_third = kafka_part.of_changes(token(SECOND, 3), None)
+    found = reprocessing.preview_kafka(pipeline.config, pipeline.lake, from_third)
+    assert (found.events, found.dead_letters) == (5, 1), "p2 to p5, and what tells nothing of itself"
+    assert found.refreshed.added == 4
+    one = kafka_part.of_changes(None, datetime.fromtimestamp(SECOND, UTC), None, ["m1"])
+    done = reprocessing.from_kafka(pipeline.config, pipeline.lake, one, Mode.WRITE, StopSignal(), quiet)
+    assert (done.events, done.dead_letters, done.finished) == (4, 1, True)
+    assert {merchant for merchant, _, _ in pipeline.reports()} == {"m1"}
+    later = kafka_part.of_changes(None, datetime.fromtimestamp(SECOND + 1, UTC))
+    assert reprocessing.preview_kafka(pipeline.config, pipeline.lake, later).refreshed.reports == 0
+    until = kafka_part.of_records(None, None, pipeline.topic, datetime(2026, 1, 1, tzinfo=UTC))
+    assert reprocessing.preview_kafka(pipeline.config, pipeline.lake, until).events == 0, "they were written later"

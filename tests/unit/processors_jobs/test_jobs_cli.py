@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from millrace_processors import jobs_cli, upkeep_cli
+from millrace_processors import jobs_cli, reprocess_cli, upkeep_cli
 from millrace_processors.auditing import Audited, Window
 from millrace_processors.cli import process
-from millrace_processors.errors import CommandError
 from millrace_processors.payments import Outcome
 from millrace_processors.refresh import Mode, Refreshed
-from millrace_processors.reprocessing import Reprocessed, added, starting_at
+from millrace_processors.reprocessing import Reprocessed, added
 from millrace_processors.rolling import Rolled
 
 JOBS = ("reprocess", "rollup", "maintain", "audit")
@@ -33,8 +31,10 @@ def test_help_teaches_with_an_example_and_the_exit_codes(name: str) -> None:
     ("arguments", "words"),
     [
         (["reprocess", "--offsets", "0:1"], "--offsets speaks of Kafka; add --from kafka"),
-        (["reprocess", "--from", "kafka", "--merchant", "m"], "--from kafka takes one of --start and --offsets"),
-        (["reprocess", "--from", "kafka", "--end", "2026-11-24"], "--from kafka takes one of --start and --offsets"),
+        (["reprocess", "--from", "mongo", "--offsets", "0:1"], "--offsets speaks of Kafka; add --from kafka"),
+        (["reprocess", "--from", "kafka", "--token", "82"], "--token speaks of the change stream; add --from token"),
+        (["reprocess", "--from", "token"], "--from token takes one of --token (a resume token) and --start (a cluster time)"),
+        (["reprocess", "--from", "token", "--token", "82", "--start", "2026-11-24"], "--from token takes one of --token"),
         (["reprocess", "--from", "kafka", "--start", "2026-11-24", "--offsets", "0:1"], "takes one of --start and --offsets"),
         (["reprocess", "--start", "yesterday"], "'yesterday' is not an instant such as 2026-11-24T15:00Z"),
         (["maintain", "--keep-hours", "0"], "--keep-hours"),
@@ -54,16 +54,6 @@ def test_an_instant_without_an_offset_is_in_utc() -> None:
         assert kind.convert(text, None, None) == expected
     with pytest.raises(click.BadParameter):
         kind.convert("24.11.2026", None, None)
-
-
-def test_where_a_topic_is_read_from() -> None:
-    assert starting_at(None, None, "t") == {}
-    assert json.loads(starting_at(None, "0:15,1:20", "t")["startingOffsets"]) == {"t": {"0": 15, "1": 20}}
-    at = starting_at(datetime(1970, 1, 1, 0, 1, tzinfo=UTC), None, "t")
-    assert at["startingTimestamp"] == "60000"
-    for wrong in ("0", "0:", ":5", "a:1", "0:1,"):
-        with pytest.raises(CommandError, match="is not partition:offset, such as 0:1500,1:1320"):
-            starting_at(None, wrong, "t")
 
 
 def test_the_sum_of_batches_keeps_some_examples() -> None:
@@ -92,7 +82,7 @@ def test_the_sum_of_batches_keeps_some_examples() -> None:
     ],
 )
 def test_the_exit_code_of_a_reprocess(mode: Mode, refreshed: Refreshed, finished: bool, code: int) -> None:
-    assert jobs_cli.told_reprocess(True, "lake", mode, Reprocessed(refreshed, finished=finished), 1.0) == code
+    assert reprocess_cli.told_reprocess(True, "lake", mode, Reprocessed(refreshed, finished=finished), 1.0) == code
 
 
 def test_what_a_rollup_and_an_audit_say() -> None:
