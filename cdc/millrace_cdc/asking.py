@@ -14,9 +14,7 @@ from millrace_cdc.mongo import connect, now_ms, translated
 from millrace_cdc.progress import read_records
 from millrace_cdc.projection import Share
 from millrace_cdc.requests import encode_request, request_key
-from millrace_cdc.running import Configuration
-
-PATIENCE_SECONDS = 15.0
+from millrace_cdc.running import COMMAND_SECONDS, Configuration
 
 
 def ask(settings: Configuration, filter_json: str | None) -> str:
@@ -25,14 +23,14 @@ def ask(settings: Configuration, filter_json: str | None) -> str:
     Raises:
         Misconfigured: the filter is not JSON, or MongoDB refuses it.
     """
-    capture = settings.capture(Share())
+    capture = settings.quick().capture(Share())
     if filter_json is not None:
         _try(settings, filter_json)
     request_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     producer = Producer({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0})
     producer.produce(capture.topics.progress, encode_request(filter_json, now_ms()), request_key(capture.namespace, request_id))
-    if producer.flush(PATIENCE_SECONDS):
-        raise Unavailable(f"Kafka took nothing for {PATIENCE_SECONDS:.0f} s; see that the broker runs")
+    if producer.flush(COMMAND_SECONDS):
+        raise Unavailable(f"Kafka took nothing for {COMMAND_SECONDS:.0f} s; see that the broker runs")
     return request_id
 
 
@@ -52,6 +50,6 @@ def _try(settings: Configuration, filter_json: str) -> None:
 
 def waiting(settings: Configuration, request_id: str) -> bool:
     """Whether a request has not been carried out yet."""
-    capture = settings.capture(Share())
-    records = read_records(settings.kafka.bootstrap, capture.topics.progress, PATIENCE_SECONDS)
+    capture = settings.quick().capture(Share())
+    records = read_records(settings.kafka.bootstrap, capture.topics.progress, COMMAND_SECONDS)
     return request_key(capture.namespace, request_id) in records

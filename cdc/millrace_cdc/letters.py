@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,11 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from millrace_cdc.errors import Misconfigured, RelayError
+from millrace_cdc.errors import Misconfigured, RelayError, Unavailable
 from millrace_cdc.events import EventForm
 from millrace_cdc.mongo import RawReader, cluster_now, connect
 from millrace_cdc.projection import Share
-from millrace_cdc.running import Configuration
+from millrace_cdc.running import COMMAND_SECONDS, Configuration
 from millrace_cdc.snapshot_source import ReadEncoder
 from millrace_contracts import topics as names
 from millrace_runtime.stopping import StopSignal
@@ -51,13 +52,19 @@ class Letter:
 
 
 def read_letters(settings: Configuration, topic: str) -> Iterator[Letter]:
-    """The relay's dead letters of the collection, oldest first, committed ones only."""
+    """The relay's dead letters of the collection, oldest first, committed ones only.
+
+    Raises:
+        Unavailable: Kafka is away.
+    """
     config = {"bootstrap.servers": settings.kafka.bootstrap, "group.id": "millrace-letters", "enable.auto.commit": False, "log_level": 0}
     consumer = Consumer({**config, "isolation.level": "read_committed", "auto.offset.reset": "earliest", "enable.partition.eof": True})
     try:
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        while True:
-            for message in consumer.consume(500, 5.0):
+        deadline = time.monotonic() + COMMAND_SECONDS
+        while time.monotonic() < deadline:
+            for message in consumer.consume(500, 0.2):
+                deadline = time.monotonic() + COMMAND_SECONDS
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     return
@@ -65,6 +72,7 @@ def read_letters(settings: Configuration, topic: str) -> Iterator[Letter]:
                     value, key = orjson.loads(message.value() or b"{}"), message.key()
                     if value.get("stage") == "relay" and value.get("collection") == settings.relay.collection:
                         yield Letter(message.offset() or 0, key.decode() if key else None, value)
+        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} did not answer for {COMMAND_SECONDS:.0f} s; see that the broker runs")
     finally:
         consumer.close()
 
@@ -89,7 +97,7 @@ def retry(settings: Configuration, letter: Letter) -> str:
     """
     if letter.key is None:
         raise Misconfigured(f"dead letter {letter.offset} has no key; read the document with its token {letter.value.get('token')}")
-    capture = settings.capture(Share())
+    capture = settings.quick().capture(Share())
     with connect(settings.mongo.relay_uri) as client:
         at = cluster_now(client, capture.database, capture.collection)
         reader = RawReader(client, capture.database, capture.collection)

@@ -11,7 +11,7 @@ from millrace_cdc.mongo import now_ms
 from millrace_cdc.portions import Portion
 from millrace_cdc.progress import position_key, read_records
 from millrace_cdc.projection import Share
-from millrace_cdc.running import Configuration
+from millrace_cdc.running import COMMAND_SECONDS, Configuration
 from millrace_cdc.sink import KafkaSink
 from millrace_cdc.topology import migrated, positions
 from millrace_runtime.stopping import StopSignal
@@ -23,8 +23,8 @@ def migrate(settings: Configuration, streams: int | None, stop: StopSignal) -> d
     Raises:
         RelayError: nothing to migrate yet, or a server is away.
     """
-    capture = settings.capture(Share())
-    bootstrap, patience = settings.kafka.bootstrap, settings.relay.retry_seconds
+    capture = settings.quick().capture(Share())
+    bootstrap, patience = settings.kafka.bootstrap, COMMAND_SECONDS
     before = positions(capture.namespace, read_records(bootstrap, capture.topics.progress, patience))
     if not before:
         raise Misconfigured(f"{capture.namespace} has never been captured; just start it with `millrace relay run --streams N`")

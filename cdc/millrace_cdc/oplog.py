@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -17,10 +19,11 @@ EVERY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Oplog:
-    """Epoch seconds of the oldest and newest entry."""
+    """Epoch seconds of the oldest and newest entry; ``writes`` is how many documents the server has written since it started."""
 
     oldest: int
     newest: int
+    writes: int = 0
 
     def runway_seconds(self, position_seconds: int) -> int:
         """How long a relay at this position may be down, as the oplog turns over now: until the oldest entry passes it."""
@@ -30,21 +33,64 @@ class Oplog:
 def read_oplog(client: Client) -> Oplog | None:
     """The oplog's reach, or None where the server does not say (mongos, missing privilege)."""
     try:
-        found = client.admin.command({"serverStatus": 1, "oplog": 1}).get("oplog", {})
+        told = client.admin.command({"serverStatus": 1, "oplog": 1})
     except PyMongoError:
         return None
-    oldest, newest = found.get("earliestOptime"), found.get("latestOptime")
-    return Oplog(oldest.time, newest.time) if oldest and newest else None
+    oldest, newest = (told.get("oplog", {}).get(name) for name in ("earliestOptime", "latestOptime"))
+    writes = sum(told.get("opcounters", {}).get(name, 0) for name in ("insert", "update", "delete"))
+    return Oplog(oldest.time, newest.time, writes) if oldest and newest else None
+
+
+class EventsWaiting:
+    """Estimates how many events lie between a position and the newest change, from what the server counts anyway.
+
+    The server's count of written documents, sampled with its time, says how many writes of all collections lie before the position and how
+    many behind it; how many events the stream has made of such a write until now says how many of them concern it.
+    """
+
+    def __init__(self, keep: int = 1000) -> None:
+        self._samples: deque[tuple[int, int]] = deque(maxlen=keep)
+        self._last: tuple[float, float] | None = None
+        self._writes = self._events = 0.0
+
+    def sample(self, seconds: int, writes: int) -> None:
+        """Take the server's count at a cluster time; after a restart of the server it begins again."""
+        if self._samples and writes < self._samples[-1][1]:
+            self._samples.clear()
+            self._last = None
+        self._samples.append((seconds, writes))
+
+    def estimate(self, position_seconds: int, events: float) -> float | None:
+        """Events that wait behind a position, after so many were committed; None while too little is known."""
+        if len(self._samples) < 2:
+            return None
+        before = self._writes_at(position_seconds)
+        if self._last is not None:
+            # Half of what was learnt is forgotten at every step, so that a change of the load is followed.
+            self._writes = self._writes / 2 + max(0.0, before - self._last[0])
+            self._events = self._events / 2 + max(0.0, events - self._last[1])
+        self._last = (before, events)
+        waiting = max(0.0, self._samples[-1][1] - before)
+        return waiting * (min(1.0, self._events / self._writes) if self._writes else 1.0)
+
+    def _writes_at(self, seconds: int) -> float:
+        """The count at a time, between two samples by the rule of three, before the first by the rate since then."""
+        times = [time for time, _ in self._samples]
+        right = min(max(bisect_left(times, seconds), 1), len(times) - 1)
+        (left_time, left), (right_time, writes) = self._samples[right - 1], self._samples[right]
+        rate = (writes - left) / max(1, right_time - left_time)
+        return min(left + rate * (seconds - left_time), float(self._samples[-1][1]))
 
 
 class OplogWatch:
-    """Keeps the runway metric; a thread of its own, so that the stream never waits for it."""
+    """Keeps the runway metric and the estimate of events that wait; a thread of its own, so that the stream never waits for it."""
 
     def __init__(self, client: Client, state: RelayState, stop: StopSignal) -> None:
         self._client = client
         self._state = state
         self._stop = stop
         self._done = threading.Event()
+        self._waiting = EventsWaiting()
         self._thread = threading.Thread(target=self._run, name="oplog", daemon=True)
 
     def __enter__(self) -> OplogWatch:
@@ -61,4 +107,6 @@ class OplogWatch:
             position = self._state.cluster_seconds
             if oplog is not None and position is not None:
                 self._state.runway.set(oplog.runway_seconds(position))
+                self._waiting.sample(oplog.newest, oplog.writes)
+                self._state.waiting(self._waiting.estimate(position, self._state.committed_events))
             self._done.wait(EVERY_SECONDS)

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import click
@@ -38,6 +38,8 @@ from millrace_runtime.stopping import StopSignal
 
 log = structlog.get_logger()
 CHECK_SECONDS = 0.5
+COMMAND_SECONDS = 15.0
+"""How long a command waits for Kafka before it says that it is away; a relay that runs waits MILLRACE_RELAY_RETRY_SECONDS."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class Configuration:
             NamesSettings.load(environ),
             RuntimeSettings.load(environ),
         )
+
+    def quick(self, seconds: float = COMMAND_SECONDS) -> Configuration:
+        """The same for a command that a person waits for."""
+        relay = self.relay.model_copy(update={"retry_seconds": min(self.relay.retry_seconds, seconds)})
+        return replace(self, relay=relay)
 
     @property
     def namespace(self) -> str:

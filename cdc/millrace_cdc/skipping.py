@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import orjson
 
 from millrace_cdc.deadletters import dead_letter
-from millrace_cdc.errors import Misconfigured, Unavailable
-from millrace_cdc.mongo import Client, RawReader, connect, now_ms
+from millrace_cdc.errors import Misconfigured
+from millrace_cdc.mongo import Client, connect, now_ms
 from millrace_cdc.portions import Portion
+from millrace_cdc.probing import next_change
 from millrace_cdc.progress import Position, position_key, read_records
-from millrace_cdc.projection import Share, stages
-from millrace_cdc.replies import decode
-from millrace_cdc.running import Configuration
-from millrace_cdc.stream import AWAIT_MS, change_stream
+from millrace_cdc.projection import Share
+from millrace_cdc.running import COMMAND_SECONDS, Configuration
 from millrace_cdc.tokens import BadToken, position
 from millrace_cdc.topology import positions
 from millrace_runtime.stopping import StopSignal
-
-PATIENCE_SECONDS = 15.0
-_LOOK_SECONDS = 30.0
-_BATCH = 1000
 
 
 def skip(settings: Configuration, token: str, reason: str) -> str:
@@ -38,10 +32,10 @@ def skip(settings: Configuration, token: str, reason: str) -> str:
         position(token)
     except BadToken as error:
         raise Misconfigured(str(error)) from None
-    capture = settings.capture(Share())
+    capture = settings.quick().capture(Share())
 
     def saved() -> list[Position]:
-        return positions(capture.namespace, read_records(settings.kafka.bootstrap, capture.topics.progress, PATIENCE_SECONDS))
+        return positions(capture.namespace, read_records(settings.kafka.bootstrap, capture.topics.progress, COMMAND_SECONDS))
 
     before = saved()
     if not before or all(each.token is not None and each.token >= token for each in before):
@@ -81,29 +75,3 @@ def _stopped_at(client: Client, database: str, collection: str, found: Sequence[
     if first:
         raise Misconfigured(f"changes before {token} are not captured yet: {', '.join(first)}; let the relay run up to it first")
     raise Misconfigured(f"MongoDB has no change of {database}.{collection} with the token {token}; the relay's log names the right one")
-
-
-def next_change(client: Client, database: str, collection: str, start: Position, until: str) -> str | None:
-    """The token of a stream's next change, or None where there is none up to the token ``until``.
-
-    No image is asked for, so a change of any size passes.
-
-    Raises:
-        HistoryLost, SourceLost, Unavailable: MongoDB can not say.
-    """
-    share = Share(start.stream, start.streams)
-    pipeline = change_stream(start, stages((), share, len(start.already)))
-    reader = RawReader(client, database, collection)
-    deadline = time.monotonic() + _LOOK_SECONDS
-    try:
-        reader.open({"aggregate": collection, "pipeline": pipeline, "cursor": {"batchSize": 0}})
-        while time.monotonic() < deadline:
-            reply = decode(reader.more(_BATCH, AWAIT_MS))
-            for change in reply.documents:
-                if not start.already or "earlier" not in change or change["_id"]["_data"] > start.already[change["earlier"]]:
-                    return str(change["_id"]["_data"])
-            if reply.token > until:
-                return None
-    finally:
-        reader.close()
-    raise Unavailable(f"MongoDB did not come to {until} within {_LOOK_SECONDS:.0f} s; try again")

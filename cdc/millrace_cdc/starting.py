@@ -17,12 +17,10 @@ from millrace_cdc.projection import Share
 from millrace_cdc.replay import bookmarks
 from millrace_cdc.replay.history import History, Place
 from millrace_cdc.replay.points import parse
-from millrace_cdc.running import Configuration
+from millrace_cdc.running import COMMAND_SECONDS, Configuration
 from millrace_cdc.snapshot import INITIAL, snapshot_key
 from millrace_cdc.topology import cluster_time, known
 from millrace_runtime.stopping import StopSignal
-
-PATIENCE_SECONDS = 15.0
 
 
 def start_from(settings: Configuration, text: str, streams: int | None, replace: bool, stop: StopSignal) -> dict[str, Any]:
@@ -33,10 +31,10 @@ def start_from(settings: Configuration, text: str, streams: int | None, replace:
         HistoryLost: the oplog no longer reaches back to it.
         Unavailable: a server is away.
     """
-    capture = settings.capture(Share())
+    capture = settings.quick().capture(Share())
 
     def saved() -> Records:
-        return read_records(settings.kafka.bootstrap, capture.topics.progress, PATIENCE_SECONDS)
+        return read_records(settings.kafka.bootstrap, capture.topics.progress, COMMAND_SECONDS)
 
     before = saved()
     _guard(capture.namespace, before, replace)

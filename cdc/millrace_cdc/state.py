@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,8 @@ class RelayState:
         self._committed_at: float | None = None
         self._cluster_seconds: int | None = None
         self._caught_up = False
+        self._committed_events = 0
+        self._waiting: float | None = None
         self.events = counter("millrace_relay_events", "Change events committed to Kafka.")
         self.dead_letters = counter("millrace_relay_dead_letters", "Changes committed to the dead-letter topic (I4).")
         self.bytes = counter("millrace_relay_event_bytes", "Bytes of committed event values.")
@@ -52,6 +55,8 @@ class RelayState:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         ).labels(**labels)
         gauge("millrace_relay_lag_seconds", "Age of the last committed position; 0 when nothing waits.").set_function(self.lag_seconds)
+        text = "Estimate of the events behind the last committed position; NaN while unknown, 0 when nothing waits."
+        gauge("millrace_relay_lag_events", text).set_function(self.lag_events)
 
     def enter(self, phase: str, detail: str = "") -> None:
         """Say what is being done now."""
@@ -69,8 +74,20 @@ class RelayState:
         self.seconds.observe(done.seconds)
         with self._lock:
             self._committed_at = time.time()
+            self._committed_events += done.events
             self._cluster_seconds = done.cluster_seconds or self._cluster_seconds
             self._caught_up = done.caught_up
+
+    @property
+    def committed_events(self) -> int:
+        """Events committed since the start."""
+        with self._lock:
+            return self._committed_events
+
+    def waiting(self, events: float | None) -> None:
+        """Learn how many events wait, about."""
+        with self._lock:
+            self._waiting = events
 
     @property
     def last_commit(self) -> float | None:
@@ -96,13 +113,21 @@ class RelayState:
                 return 0.0
             return max(0.0, time.time() - self._cluster_seconds)
 
+    def lag_events(self) -> float:
+        """About how many events wait behind the last committed position (see ``oplog.EventsWaiting``), NaN while that is not known."""
+        lag = self.lag_seconds()
+        with self._lock:
+            if self._cluster_seconds is not None and lag == 0.0:
+                return 0.0
+            return math.nan if self._waiting is None else round(self._waiting)
+
     def watch_sink(self, waiting_since: Callable[[], float | None]) -> None:
         """Learn from the sink since when (monotonic) the broker has not answered."""
         self._sink_waits = waiting_since
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """For /ready: whether the relay works, and what a person needs to know."""
-        lag, waits = self.lag_seconds(), self._sink_waits()
+        lag, waits, events = self.lag_seconds(), self._sink_waits(), self.lag_events()
         with self._lock:
             if waits is not None and time.monotonic() - waits > KAFKA_PATIENCE_SECONDS:
                 detail = f"Kafka has not answered for {time.monotonic() - waits:.0f} s"
@@ -112,6 +137,7 @@ class RelayState:
                 "since": self._since,
                 "detail": self._detail,
                 "lag_seconds": round(lag, 3),
+                "lag_events": None if math.isnan(events) else events,
                 "committed_at": self._committed_at,
             }
             return self._phase in WORKING, state

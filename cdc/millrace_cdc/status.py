@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
+from millrace_cdc.capture import Capture
+from millrace_cdc.errors import HistoryLost, SourceLost
 from millrace_cdc.gaps import gap_key
-from millrace_cdc.mongo import connect
+from millrace_cdc.mongo import Client, connect
 from millrace_cdc.oplog import Oplog, read_oplog
+from millrace_cdc.probing import count_waiting
 from millrace_cdc.progress import Position, Records, position_key, read_records
 from millrace_cdc.projection import Share
 from millrace_cdc.running import Configuration
 from millrace_cdc.snapshot import INITIAL, decode_snapshot
 from millrace_cdc.topology import cluster_time, known
 
-PATIENCE_SECONDS = 15.0
+Waiting = dict[int, tuple[int, bool]]
+"""Stream -> events that wait, and whether that is all of them."""
+PATIENCE_SECONDS = 5.0
+"""How long the status waits for a server before it says that it is away."""
+COUNT_SECONDS = 3.0
+"""How long the events that wait are counted, all streams together; what is not counted by then is told as such."""
 
 
 def status(settings: Configuration) -> dict[str, Any]:
@@ -26,21 +35,36 @@ def status(settings: Configuration) -> dict[str, Any]:
     Raises:
         Misconfigured, Unavailable: a topic is missing, or Kafka away.
     """
+    settings = settings.quick(PATIENCE_SECONDS)
     capture = settings.capture(Share())
     records = read_records(settings.kafka.bootstrap, capture.topics.progress, PATIENCE_SECONDS)
     with connect(settings.mongo.relay_uri) as client:
         oplog = read_oplog(client)
-    found = describe(capture.namespace, records, oplog, time.time())
+        waiting = _waiting(client, capture, records, oplog)
+    found = describe(capture.namespace, records, oplog, time.time(), waiting)
     end = _messages(settings.kafka.bootstrap, capture.topics.dead_letters)
     return {**found, "fingerprintMatches": _matches(found, capture.fingerprint), "deadLetters": end}
+
+
+def _waiting(client: Client, capture: Capture, records: Records, oplog: Oplog | None) -> Waiting:
+    """The events that each stream has before it; none for a stream whose history is lost, or where MongoDB does not answer."""
+    found = known(capture.namespace, records)
+    counted: Waiting = {}
+    if oplog is None:
+        return counted
+    for each in found:
+        with contextlib.suppress(HistoryLost, SourceLost):
+            within = COUNT_SECONDS / len(found)
+            counted[each.stream] = count_waiting(client, capture.database, capture.collection, each, oplog.newest, within)
+    return counted
 
 
 def _matches(found: Mapping[str, Any], fingerprint: str) -> bool:
     return all(stream["fingerprint"] == fingerprint for stream in found["streams"])
 
 
-def describe(namespace: str, records: Records, oplog: Oplog | None, now: float) -> dict[str, Any]:
-    """The status from progress records; pure."""
+def describe(namespace: str, records: Records, oplog: Oplog | None, now: float, waiting: Waiting | None = None) -> dict[str, Any]:
+    """The status from progress records; pure. ``waiting`` is what was counted before each stream."""
     found = known(namespace, records)
     snapshot = decode_snapshot(namespace, INITIAL, records)
     requests = [key.rsplit("/", 1)[1] for key in records if key.startswith(f"{namespace}/request/")]
@@ -57,11 +81,13 @@ def describe(namespace: str, records: Records, oplog: Oplog | None, now: float) 
             "documents": sum(chunk.events for chunk in snapshot.chunks),
         },
         "requests": requests,
-        "streams": [_stream(namespace, each, records, oplog, now) for each in found],
+        "streams": [_stream(namespace, each, records, oplog, now, (waiting or {}).get(each.stream)) for each in found],
     }
 
 
-def _stream(namespace: str, each: Position, records: Records, oplog: Oplog | None, now: float) -> dict[str, Any]:
+def _stream(
+    namespace: str, each: Position, records: Records, oplog: Oplog | None, now: float, waiting: tuple[int, bool] | None
+) -> dict[str, Any]:
     seconds, ordinal = cluster_time(each)
     recorded_ms = records[position_key(namespace, each.stream)]["recorded_ms"]
     gap = records.get(gap_key(namespace, each.stream))
@@ -72,6 +98,8 @@ def _stream(namespace: str, each: Position, records: Records, oplog: Oplog | Non
         "clusterTime": [seconds, ordinal],
         "ageSeconds": round(max(0.0, now - seconds), 1),
         "recordedSecondsAgo": round(max(0.0, now - recorded_ms / 1000), 1),
+        "eventsWaiting": waiting[0] if waiting else None,
+        "eventsWaitingIsAll": waiting[1] if waiting else None,
         "runwaySeconds": oplog.runway_seconds(seconds) if oplog else None,
         "historyLost": bool(oplog and seconds < oplog.oldest),
         "fingerprint": each.fingerprint,
@@ -103,13 +131,19 @@ def table(found: Mapping[str, Any]) -> str:
 def _line(stream: Mapping[str, Any]) -> str:
     runway = "?" if stream["runwaySeconds"] is None else _span(stream["runwaySeconds"])
     line = f"stream {stream['stream']} of {stream['streams']}  position {_span(stream['ageSeconds'])} old, "
-    line += f"recorded {_span(stream['recordedSecondsAgo'])} ago, may be down for {runway}"
+    line += f"recorded {_span(stream['recordedSecondsAgo'])} ago, {_events(stream)}may be down for {runway}"
     if stream["historyLost"]:
         line += "  HISTORY LOST"
     if stream["gap"]:
         ending = "OPEN" if stream["gap"]["to"] is None else f"closed at {stream['gap']['to']}, {stream['gap']['repeated']} repeated"
         line += f"  gap from {stream['gap']['from']}: {ending}"
     return line
+
+
+def _events(stream: Mapping[str, Any]) -> str:
+    if stream["eventsWaiting"] is None:
+        return ""
+    return f"{'' if stream['eventsWaitingIsAll'] else 'more than '}{stream['eventsWaiting']:,} events wait, "
 
 
 def _span(seconds: float) -> str:

@@ -20,8 +20,6 @@ from millrace_cdc.running import Configuration
 from millrace_contracts import exit_codes
 from millrace_runtime import logs
 
-PATIENCE = 15.0
-"""Seconds that a command waits for a server before it says that there is none."""
 READ_PATIENCE = 90.0
 """Seconds to read the progress topic to its end: the open transaction of a process that was killed hides it until the broker ends that."""
 
@@ -69,8 +67,7 @@ def session(environ: Mapping[str, str], collection: str | None, tier: str) -> It
                 f"--collection: {settings.relay.collection} is not captured by the relay ({', '.join(CAPTURED)} is); "
                 "a connector's collection goes on elsewhere with `millrace connect offsets set`"
             )
-        quick = settings.relay.model_copy(update={"retry_seconds": min(settings.relay.retry_seconds, PATIENCE)})
-        found = Configuration(settings.mongo, quick, settings.kafka, settings.names, settings.runtime).capture(WHOLE)
+        found = settings.quick().capture(WHOLE)
         with connect(settings.mongo.relay_uri) as client:
             yield Session(settings, found, client)
     except RelayError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import bson
@@ -13,7 +14,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
 from millrace_cdc.audit import total
-from tests.integration.cdc.capture import PAID_MS, RelayProcess, Topic, millrace, payment
+from tests.integration.cdc.capture import PAID_MS, RelayProcess, Topic, free_port, millrace, payment
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
@@ -58,12 +59,27 @@ def test_status_shows_position_runway_and_what_was_captured(
         payments.insert_one(payment(10))
         read("payments").wait_events(11)
         wait_until(lambda: running.metric("oplog_runway_seconds") > 0, 30, "the runway is known")
+        wait_until(lambda: running.metric("lag_events") == 0, 30, "nothing waits")
+        assert running.stop() == 0
+    payments.insert_many([payment(number) for number in range(20, 27)])
+    payments.database["merchants"].insert_one({"_id": "m1"}, bypass_document_validation=True)
     found = json.loads(millrace(environ, "relay", "status", "--json").stdout)
     assert (found["snapshot"]["done"], found["snapshot"]["documents"], found["deadLetters"]) == (True, 10, 0)
     assert found["streams"][0]["runwaySeconds"] > 0
     assert found["streams"][0]["historyLost"] is False
+    assert (found["streams"][0]["eventsWaiting"], found["streams"][0]["eventsWaitingIsAll"]) == (7, True)
     text = millrace(environ, "relay", "status")
-    assert (text.returncode, "stream 0 of 1" in text.stdout) == (0, True)
+    assert (text.returncode, "stream 0 of 1" in text.stdout, "7 events wait" in text.stdout) == (0, True, True)
+
+
+def test_a_broker_that_is_away_is_told_in_seconds(environ: dict[str, str]) -> None:
+    """Not only after MILLRACE_RELAY_RETRY_SECONDS, which is for a relay that runs."""
+    away = {**environ, "MILLRACE_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}", "MILLRACE_RELAY_RETRY_SECONDS": "600"}
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda command: millrace(away, "relay", *command), [("status",), ("dead-letters", "list")]))
+    for each in found:
+        assert (each.returncode, each.stderr.count("\n")) == (3, 1), each.stderr
+        assert f"Kafka at {away['MILLRACE_KAFKA_BOOTSTRAP']} d" in each.stderr
 
 
 def test_audit_counts_are_what_a_consumer_counts(payments: Payments, relay: MakeRelay, read: Read) -> None:

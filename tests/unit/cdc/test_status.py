@@ -41,6 +41,18 @@ def test_an_open_gap_is_shown_until_it_is_closed() -> None:
     assert "`millrace relay migrate` accepts it" in text
 
 
+def test_events_that_wait_are_told_and_whether_they_are_all() -> None:
+    two = records(Position(0, 2, "f", 4, TOKEN), Position(1, 2, "f", 4, TOKEN))
+    found = describe("d.c", two, Oplog(SECONDS - 10, SECONDS), SECONDS, {0: (7, True), 1: (81_000, False)})
+    assert [(each["eventsWaiting"], each["eventsWaitingIsAll"]) for each in found["streams"]] == [(7, True), (81_000, False)]
+    first, second = table({**found, "deadLetters": 0, "fingerprintMatches": True}).splitlines()[-2:]
+    assert ", 7 events wait, may be down" in first
+    assert ", more than 81,000 events wait, may be down" in second
+    unknown = describe("d.c", two, None, SECONDS)
+    assert [each["eventsWaiting"] for each in unknown["streams"]] == [None, None]
+    assert "wait" not in table({**unknown, "deadLetters": 0, "fingerprintMatches": True})
+
+
 def test_before_the_first_start_it_says_what_to_do() -> None:
     text = table({**describe("d.c", {}, None, 0.0), "deadLetters": 0, "fingerprintMatches": True})
     assert "start with `millrace relay run`" in text
