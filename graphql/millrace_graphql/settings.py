@@ -49,6 +49,8 @@ class ApiSettings(Settings, group="API"):
     """Operations that run at once on one WebSocket."""
     document_cache: int = 1_000
     """Documents whose parse and validation are kept; 0 turns the cache off."""
+    plans: bool = True
+    """Whether an operation that is asked for again runs by a plan; off, graphql-core runs each, with the same answers."""
     max_points: int = 5_000
     """Windows of a dense series."""
     max_sparse_days: int = 400

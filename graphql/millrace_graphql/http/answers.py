@@ -14,11 +14,12 @@ from graphql import GraphQLSchema, OperationDefinitionNode, OperationType, get_o
 from millrace_graphql.errors import ApiError, LimitExceededError, TimedOutError, UnauthenticatedError
 from millrace_graphql.http.cost import Costs
 from millrace_graphql.http.documents import Document, Documents
-from millrace_graphql.http.execution import Context, run, shown
+from millrace_graphql.http.execution import Context, shown
 from millrace_graphql.http.headers import NEVER, PRIVATE, answer_headers
 from millrace_graphql.http.limits import root_fields
 from millrace_graphql.http.negotiation import GRAPHQL
 from millrace_graphql.http.persisted import PersistedQueries
+from millrace_graphql.http.planned import execute
 from millrace_graphql.http.rate_limit import RateLimit, Throttle, ThrottledError
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest
 from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
@@ -145,9 +146,10 @@ class Answers:
         request, document = operation.request, operation.document.node
         assert document is not None
         context = Context(operation.caller, self._queries)
+        plan = self.documents.plan(operation.document, request.operation_name)
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
-                result = await run(self._schema, document, request.variables, request.operation_name, context)
+                result = await execute(self._schema, document, plan, request.variables, request.operation_name, context)
         except TimeoutError:
             return refusal(TimedOutError(f"not done within {self._settings.timeout_seconds:g} s; ask for a shorter range"), media)
         if isinstance(result, list):

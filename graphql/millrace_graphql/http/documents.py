@@ -13,6 +13,7 @@ from graphql import (
     GraphQLSchema,
     MaxIntrospectionDepthRule,
     NoSchemaIntrospectionCustomRule,
+    get_operation_ast,
     parse,
     specified_rules,
     validate,
@@ -21,6 +22,7 @@ from graphql import (
 from millrace_graphql.errors import ApiError, LimitExceededError
 from millrace_graphql.http import limits
 from millrace_graphql.http.cost import Costs
+from millrace_graphql.http.plans import Plan, compiled
 from millrace_graphql.observability import DOCUMENTS
 from millrace_graphql.settings import ApiSettings
 
@@ -38,6 +40,10 @@ class Document:
     """SHA-256 of its text."""
     costs: dict[str | None, Costs] = field(default_factory=dict)
     """By operation name, once each was asked for."""
+    plans: dict[str | None, Plan | None] = field(default_factory=dict)
+    """By operation name, once each was asked for again."""
+    asked: set[str | None] = field(default_factory=set)
+    """Names of the operations that were asked for."""
 
 
 class Documents:
@@ -63,6 +69,18 @@ class Documents:
         while len(self._known) > self._settings.document_cache:
             self._known.popitem(last=False)
         return document
+
+    def plan(self, document: Document, operation_name: str | None) -> Plan | None:
+        """The plan of an operation. None of one that is asked for the first time, since that may be the last, and where there is none."""
+        if operation_name in document.plans:
+            return document.plans[operation_name]
+        if document.node is None or not self._settings.plans or get_operation_ast(document.node, operation_name) is None:
+            return None
+        if operation_name not in document.asked:
+            document.asked.add(operation_name)
+            return None
+        plan = document.plans[operation_name] = compiled(self._schema, document.node, operation_name)
+        return plan
 
     def _check(self, text: str) -> Document:
         try:

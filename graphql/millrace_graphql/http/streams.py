@@ -14,8 +14,9 @@ from graphql import ExecutionResult, GraphQLSchema, OperationType, create_source
 from millrace_graphql.errors import ApiError, TimedOutError, UnauthenticatedError
 from millrace_graphql.http.answers import NEED_TOKEN, Answers
 from millrace_graphql.http.documents import Document
-from millrace_graphql.http.execution import Context, run, shown
+from millrace_graphql.http.execution import Context, shown
 from millrace_graphql.http.negotiation import GRAPHQL
+from millrace_graphql.http.planned import execute
 from millrace_graphql.http.request import GraphQLRequest
 from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
 from millrace_graphql.identity import Identity
@@ -114,9 +115,10 @@ class Streams:
 
         async def make(reads: Reads, seq: int) -> Entry:
             assert document.node is not None
+            plan = self._answers.documents.plan(document, request.operation_name)
             try:
                 async with asyncio.timeout(self._settings.timeout_seconds):
-                    result = await run(self._schema, document.node, request.variables, request.operation_name, context, event)
+                    result = await execute(self._schema, document.node, plan, request.variables, request.operation_name, context, event)
                 body = _body(result)
             except TimeoutError:
                 problem = TimedOutError(f"not done within {self._settings.timeout_seconds:g} s; ask for less in one event")

@@ -8,6 +8,7 @@ from graphql import FieldNode, FragmentSpreadNode
 
 from millrace_graphql.errors import InvalidArgumentError, UnauthenticatedError
 from millrace_graphql.http.execution import Context
+from millrace_graphql.http.plans import Nodes
 from millrace_graphql.identity import Identity
 from millrace_graphql.ranges.columns import Group
 from millrace_graphql.ranges.query import groups_for
@@ -27,6 +28,16 @@ def caller_of(info: Any) -> Identity:
 
 def groups_of(info: Any) -> frozenset[Group]:
     """The column groups behind every field selected below this one, so that nothing else is read."""
+    nodes = info.field_nodes
+    if not isinstance(nodes, Nodes):
+        return _groups(info)
+    known: frozenset[Group] | None = nodes.found.get(groups_of)
+    if known is None:
+        known = nodes.found[groups_of] = _groups(info)
+    return known
+
+
+def _groups(info: Any) -> frozenset[Group]:
     names: set[str] = set()
     seen: set[str] = set()
     waiting = [node.selection_set for node in info.field_nodes]
