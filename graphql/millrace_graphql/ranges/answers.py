@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -36,8 +37,13 @@ class Freshness:
     asked: Range | None = None
     rolled_up: bool = False
     """Whether stored hours and days stand in the answer, so that it is no more complete than they are."""
-    revision: int | None = None
-    """How many fact versions stand behind the answer; it grows with every change that touches it."""
+    counted: Callable[[], int] | None = None
+    """Counts the revision; asked only where an answer shows it."""
+
+    @property
+    def revision(self) -> int | None:
+        """How many fact versions stand behind the answer; it grows with every change that touches it."""
+        return self.counted() if self.counted is not None else None
 
     @property
     def complete_through_ms(self) -> int | None:
@@ -84,7 +90,7 @@ class Series:
     @cached_property
     def freshness(self) -> Freshness:
         """How fresh and complete the answer is (I13)."""
-        return Freshness(self.read.progress, self.asked, self.read.rolled_up, int(self.total.sums("revision")[0]))
+        return Freshness(self.read.progress, self.asked, self.read.rolled_up, lambda: int(self.total.sums("revision")[0]))
 
     @cached_property
     def places(self) -> list[int]:

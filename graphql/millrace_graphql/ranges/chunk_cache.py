@@ -25,9 +25,12 @@ from millrace_graphql.ranges.redis_wire import Command, Wire
 
 log = structlog.get_logger()
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
+_HITS, _MISSES = CHUNKS.labels("hit"), CHUNKS.labels("miss")
 Load = Callable[[int, int, frozenset[Group]], Coroutine[Any, Any, Rows]]
 """Reads [start ms, end ms) of one month from Cassandra."""
 Piece = tuple[str, Group]
+Tags = dict[str, bytes]
+"""Day -> the tag that a good chunk of it carries."""
 
 
 class ChunkCache:
@@ -37,9 +40,10 @@ class ChunkCache:
         self._wire = wire
         self._memory = memory
         self._prefix = prefix
+        self._epoch: Command = ("GET", epoch_key(prefix))
         self._clock = clock
         self._away_until = float("-inf")
-        self._flights: dict[tuple[str, str, Group, str], asyncio.Task[Rows]] = {}
+        self._flights: dict[tuple[str, str, Group, bytes], asyncio.Task[Rows]] = {}
         self._writes: set[asyncio.Task[None]] = set()
 
     async def read(self, merchant_id: str, days: list[str], groups: frozenset[Group], load: Load) -> Rows:
@@ -76,31 +80,32 @@ class ChunkCache:
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             tags, found = {}, {}
+        if len(found) == len(pieces):
+            _HITS.inc(len(pieces))
+            return found
         absent = [piece for piece in pieces if piece not in found]
-        CHUNKS.labels("hit").inc(len(pieces) - len(absent))
-        CHUNKS.labels("miss").inc(len(absent))
+        _HITS.inc(len(pieces) - len(absent))
+        _MISSES.inc(len(absent))
         found.update(await self._fill(merchant_id, absent, tags, load))
         return found
 
-    async def _look_up(self, merchant_id: str, days: list[str], groups: Iterable[Group]) -> tuple[dict[str, str], dict[Piece, Table]]:
+    async def _look_up(self, merchant_id: str, days: list[str], groups: Iterable[Group]) -> tuple[Tags, dict[Piece, Table]]:
         if self._clock() < self._away_until:
             return {}, {}
         names = sorted(groups)
         fields = [name.value for name in names]
-        epoch, versions, *chunks = await self._wire.call(
-            ("GET", epoch_key(self._prefix)),
-            ("HMGET", changed_key(self._prefix, merchant_id), *days),
-            *(("HMGET", chunk_key(self._prefix, merchant_id, day), *fields) for day in days),
-        )
+        commands: list[Command] = [self._epoch, ("HMGET", changed_key(self._prefix, merchant_id), *days)]
+        commands += [("HMGET", chunk_key(self._prefix, merchant_id, day), *fields) for day in days]
+        epoch, versions, *chunks = await self._wire.call(*commands)
         if None in versions:
             versions = await self._mark(merchant_id, days)
-        tags = {day: f"{version.decode()}:{(epoch or b'').decode()}" for day, version in zip(days, versions, strict=True)}
+        tags = {day: b"%b:%b" % (version, epoch or b"") for day, version in zip(days, versions, strict=True)}
         found: dict[Piece, Table] = {}
         for day, values in zip(days, chunks, strict=True):
+            tag = tags[day] + b"\n"
             for group, field in zip(names, values, strict=True):
-                tag, _, data = (field or b"").partition(b"\n")
-                if field and tag.decode() == tags[day]:
-                    found[day, group] = decode(group, data)
+                if field and field.startswith(tag):
+                    found[day, group] = decode(group, field[len(tag) :])
         return tags, found
 
     async def _mark(self, merchant_id: str, days: list[str]) -> list[bytes]:
@@ -113,7 +118,7 @@ class ChunkCache:
         result: list[bytes] = (await self._wire.call(*marks, ("EXPIRE", key, CACHE_TTL_SECONDS, "NX"), ("HMGET", key, *days)))[-1]
         return result
 
-    async def _fill(self, merchant_id: str, absent: list[Piece], tags: dict[str, str], load: Load) -> dict[Piece, Table]:
+    async def _fill(self, merchant_id: str, absent: list[Piece], tags: Tags, load: Load) -> dict[Piece, Table]:
         """Read what is absent, one flight a piece and tag: whoever saw a newer version never joins an older read."""
         flights: dict[Piece, asyncio.Task[Rows]] = {}
         fresh: dict[str, set[Group]] = {}
@@ -133,7 +138,7 @@ class ChunkCache:
             result[day, group] = rows[group].between(day_start_ms(day), day_start_ms(day) + DAY_MS)
         return result
 
-    def _launch(self, merchant_id: str, run: list[str], groups: frozenset[Group], tags: dict[str, str], flight: asyncio.Task[Rows]) -> None:
+    def _launch(self, merchant_id: str, run: list[str], groups: frozenset[Group], tags: Tags, flight: asyncio.Task[Rows]) -> None:
         keys = [(merchant_id, day, group, tags[day]) for day in run for group in groups if day in tags]
         self._flights.update(dict.fromkeys(keys, flight))
 
@@ -147,11 +152,11 @@ class ChunkCache:
 
         flight.add_done_callback(landed)
 
-    async def _store(self, merchant_id: str, run: list[str], tags: dict[str, str], rows: Rows) -> None:
+    async def _store(self, merchant_id: str, run: list[str], tags: Tags, rows: Rows) -> None:
         commands: list[Command] = []
         for day in run:
             key, start = chunk_key(self._prefix, merchant_id, day), day_start_ms(day)
-            tag = tags[day].encode() + b"\n"
+            tag = tags[day] + b"\n"
             fields = [(group.value, tag + encode(group, data.between(start, start + DAY_MS))) for group, data in rows.items()]
             commands.append(("HSET", key, *(part for field in fields for part in field)))
             commands.append(("EXPIRE", key, CACHE_TTL_SECONDS))

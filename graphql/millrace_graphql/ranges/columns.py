@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,14 +53,21 @@ class Table:
     starts: Ints
     currencies: Texts
     values: Mapping[str, Any]
+    only: str | None = None
+    """The currency of every row, where that is known without a look at each."""
 
     def between(self, start_ms: int, end_ms: int) -> Table:
         """The reports that start in [start, end); the rows are in time order."""
-        low, high = np.searchsorted(self.starts, [start_ms, end_ms])
-        return self if high - low == len(self.starts) else self._rows(slice(int(low), int(high)))
+        starts = self.starts
+        if not len(starts) or (starts[0] >= start_ms and starts[-1] < end_ms):
+            return self
+        low, high = np.searchsorted(starts, [start_ms, end_ms])
+        return self._rows(slice(int(low), int(high)))
 
     def of(self, currency: str) -> Table:
         """The reports of one currency."""
+        if self.only == currency:
+            return self
         chosen = self.currencies == currency
         return self.where(chosen)
 
@@ -73,7 +81,7 @@ class Table:
                 return column[chosen]
             return column[chosen] if isinstance(chosen, slice) else [column[row] for row in chosen]
 
-        return Table(self.starts[chosen], self.currencies[chosen], {name: pick(column) for name, column in self.values.items()})
+        return Table(self.starts[chosen], self.currencies[chosen], {name: pick(column) for name, column in self.values.items()}, self.only)
 
 
 Rows = Mapping[Group, Table]
@@ -136,20 +144,29 @@ def decode(group: Group, data: bytes) -> Table:
     if not data or data[0] != FORMAT:
         raise ValueError(f"not a chunk of format {FORMAT}")
     position = 5 + _LENGTH.unpack_from(data, 1)[0]
-    header = orjson.loads(data[5:position])
-    count = header["n"]
-    starts, position = np.frombuffer(data, "<i8", count, position), position + 8 * count
+    header = _header(data[5:position])
+    count, names = header["n"], header["currencies"]
+    starts, position = np.frombuffer(data[position : position + 8 * count], "<i8"), position + 8 * count
     codes, position = np.frombuffer(data, "u1", count, position), position + count
+    only = names[0] if len(names) == 1 else None
+    currencies = np.full(count, only, "<U3") if only is not None else np.asarray(names or [""], dtype="<U3")[codes]
+    if group is Group.COUNTERS:
+        # A copy of its own is aligned, and a row of a matrix is a column of the group.
+        whole = np.frombuffer(data[position:], "<i8", count * len(COLUMNS[group])).reshape(len(COLUMNS[group]), count)
+        return Table(starts, currencies, dict(zip(COLUMNS[group], whole, strict=True)), only)
     values: dict[str, Any] = {}
     for name in COLUMNS[group]:
         values[name], position = _column(group, data, count, position)
-    names = np.asarray(header["currencies"] or [""], dtype="<U3")
-    return Table(starts, names[codes], values)
+    return Table(starts, currencies, values, only)
+
+
+@lru_cache(1_024)
+def _header(text: bytes) -> Any:
+    """The header's object, which nobody may change: a full day of one currency has always the same."""
+    return orjson.loads(text)
 
 
 def _column(group: Group, data: bytes, count: int, position: int) -> tuple[Any, int]:
-    if group is Group.COUNTERS:
-        return np.frombuffer(data, "<i8", count, position), position + 8 * count
     if group is Group.BREAKDOWNS:
         end = position + 4 + _LENGTH.unpack_from(data, position)[0]
         return orjson.loads(data[position + 4 : end]), end

@@ -7,6 +7,7 @@ grain is read. So an absent or late rollup costs speed and changes no number.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,9 +113,12 @@ class Composer:
         if len(edges) < 2:
             return {group: joined(group, []) for group in groups}
         start_ms, end_ms = int(edges[0]), int(edges[-1])
+        if through_ms is None:
+            rows = await self._reader(end_ms - start_ms)(merchant_id, start_ms, end_ms, groups)
+            return {group: data.between(start_ms, end_ms) for group, data in rows.items()}
         free, parts = Spans.of(start_ms, end_ms), []
         for stored, grain, of in ((Stored.DAY, Grain.DAY, zone), (Stored.HOUR, Grain.HOUR, "UTC")):
-            if through_ms is None or not len(free):
+            if not len(free):
                 break
             bounds = boundaries(grain, of, start_ms, end_ms)
             candidates = whole(Spans(bounds[:-1], bounds[1:]), edges, through_ms)
@@ -148,13 +152,16 @@ class Composer:
     async def _raw(self, merchant_id: str, wanted: Spans, groups: Groups) -> list[Rows]:
         """The 10-minute reports of the wanted spans."""
         runs = wanted.near(_GAP_MS[Stored.TEN_MINUTES])
-        chunked = self._cache is not None and int((runs.ends - runs.starts).sum()) <= CHUNKED_DAYS * DAY_MS
-        read = self._cached if chunked else self._load
+        read = self._reader(int((runs.ends - runs.starts).sum()))
         pairs = zip(runs.starts.tolist(), runs.ends.tolist(), strict=True)
         found = await asyncio.gather(*(read(merchant_id, start, end, groups) for start, end in pairs))
         rows = {group: joined(group, [part[group] for part in found]) for group in groups}
         spans = list(zip(wanted.starts.tolist(), wanted.ends.tolist(), strict=True))
         return [{group: joined(group, [data.between(*span) for span in spans]) for group, data in rows.items()}]
+
+    def _reader(self, length_ms: int) -> Callable[[str, int, int, Groups], Awaitable[Rows]]:
+        """The way to the 10-minute reports of ranges of such a length."""
+        return self._cached if self._cache is not None and length_ms <= CHUNKED_DAYS * DAY_MS else self._load
 
     async def _cached(self, merchant_id: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
         assert self._cache is not None
@@ -166,5 +173,7 @@ class Composer:
 
     async def _load(self, merchant_id: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
         months = buckets(Stored.TEN_MINUTES, from_ms(start_ms), from_ms(end_ms))
+        if len(months) == 1:
+            return await self._store.read(merchant_id, months[0], start_ms, end_ms, groups)
         found = await asyncio.gather(*(self._store.read(merchant_id, month, start_ms, end_ms, groups) for month in months))
         return {group: joined(group, [part[group] for part in found]) for group in groups}

@@ -41,6 +41,8 @@ class Remembered(Generic[T]):
             while len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
         self._entries.move_to_end(key)
+        if found[1].done():
+            return found[1].result()
         # A caller that goes away must not cancel the load that others wait for.
         return await asyncio.shield(found[1])
 

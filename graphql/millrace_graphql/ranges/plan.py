@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -21,6 +21,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _NEAR_MS = {Grain.TEN_MINUTES: WINDOW_MS, Grain.HOUR: 2 * 3_600_000, Grain.DAY: 3 * DAY_MS}
 """Within this time of an instant a boundary of the grain is sure to be."""
+_REMEMBERED_LENGTH = timedelta(days=8)
 ALIGNED_TO = {**dict.fromkeys(Grain, Grain.DAY), Grain.TEN_MINUTES: Grain.TEN_MINUTES, Grain.HOUR: Grain.HOUR}
 """The grain on whose boundaries a range of each grain starts and ends: weeks and months may be cut by it."""
 
@@ -40,17 +41,19 @@ class Range:
 
     @cached_property
     def edges(self) -> Ints:
-        """The n + 1 instants that bound the n windows."""
+        """The n + 1 instants that bound the n windows; a range is shared, so that nobody may write them."""
         bounds = self._bounds
         inner = bounds[(bounds > self.start_ms) & (bounds < self.end_ms)]
-        return np.concatenate((np.array([self.start_ms], np.int64), inner, np.array([self.end_ms], np.int64)))
+        found = np.concatenate((np.array([self.start_ms], np.int64), inner, np.array([self.end_ms], np.int64)))
+        found.flags.writeable = False
+        return found
 
-    @property
+    @cached_property
     def starts(self) -> Ints:
         """Start of each window."""
         return self.edges[:-1]
 
-    @property
+    @cached_property
     def ends(self) -> Ints:
         """End of each window, exclusive."""
         return self.edges[1:]
@@ -80,9 +83,15 @@ class Range:
 
 def day_of(ms: int) -> str:
     """UTC day of an instant: 2026-11-24."""
-    return f"{from_ms(ms):%Y-%m-%d}"
+    return _day(ms // DAY_MS)
 
 
+@lru_cache(4_096)
+def _day(number: int) -> str:
+    return f"{from_ms(number * DAY_MS):%Y-%m-%d}"
+
+
+@lru_cache(4_096)
 def day_start_ms(day: str) -> int:
     """Epoch ms at which a UTC day begins."""
     return to_ms(datetime.fromisoformat(day).replace(tzinfo=UTC))
@@ -113,12 +122,22 @@ def checked_range(start: datetime, end: datetime, grain: Grain, zone: str = "UTC
     Raises:
         InvalidArgumentError: names the argument, its value and the fix.
     """
+    if end - start > _REMEMBERED_LENGTH:
+        return _checked(start, end, grain, zone)
+    return _checked_before(start, end, grain, zone)
+
+
+def _checked(start: datetime, end: datetime, grain: Grain, zone: str) -> Range:
     for name, instant in (("start", start), ("end", end)):
         _check_instant(name, instant, ALIGNED_TO[grain], zone)
     asked = Range(to_ms(start), to_ms(end), grain, zone)
     if asked.end_ms <= asked.start_ms:
         raise InvalidArgumentError("end", iso(asked.end_ms), f"is not after start ({iso(asked.start_ms)})", "swap them or give a later end")
     return asked
+
+
+_checked_before = lru_cache(512)(_checked)
+"""Short ranges that were asked for before, with their windows: many merchants ask for the same ones."""
 
 
 def within_limits(asked: Range, *, sparse: bool, max_points: int, max_sparse_days: int) -> Range:

@@ -25,11 +25,12 @@ Push = Callable[[list[Any]], None]
 class _Waiting:
     """The replies of one call, as they come in."""
 
-    __slots__ = ("count", "future", "replies")
+    __slots__ = ("asked", "count", "future", "replies")
 
-    def __init__(self, count: int, future: asyncio.Future[list[Any]]) -> None:
+    def __init__(self, count: int, future: asyncio.Future[list[Any]], asked: float) -> None:
         self.count = count
         self.future = future
+        self.asked = asked
         self.replies: list[Any] = []
 
 
@@ -43,6 +44,8 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self._patience = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -52,6 +55,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail everyone who waits."""
         self._transport = None
+        if self._watch is not None:
+            self._watch.cancel()
         for waiting in self._waiting:
             if not waiting.future.done():
                 waiting.future.set_exception(RedisConnectionError(f"Redis closed the connection: {exc or 'end of file'}"))
@@ -96,8 +101,31 @@ class Connection(asyncio.Protocol):
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out += [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        self._waiting.append(_Waiting(len(commands), future))
+        self._waiting.append(_Waiting(len(commands), future, self._loop.time()))
+        if self._patience and self._watch is None:
+            self._watch = self._loop.call_later(self._patience, self._look)
         return future
+
+    def give_up_after(self, seconds: float) -> None:
+        """Close the connection, with ``TimeoutError`` for everyone who waits, once a reply takes longer than this.
+
+        Replies come in the order of the calls, so that one timer for the oldest does for all: a timer a call costs more than a call.
+        """
+        self._patience = seconds
+
+    def _look(self) -> None:
+        self._watch = None
+        if not self._waiting:
+            return
+        left = self._waiting[0].asked + self._patience - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look)
+            return
+        for waiting in self._waiting:
+            if not waiting.future.done():
+                waiting.future.set_exception(TimeoutError(f"Redis did not answer within {self._patience:g} s"))
+        self._waiting.clear()
+        self.abort()
 
     def _flush(self) -> None:
         out, self._out = self._out, []
@@ -155,17 +183,13 @@ class Wire:
         connection = self._connection
         if connection is None or connection.closed.done():
             connection = await self._connected()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await connection.call(commands)
-        except TimeoutError:
-            connection.abort()  # whoever else waits is told now instead of at the end of its own time
-            raise
+        return await connection.call(commands)
 
     async def _connected(self) -> Connection:
         async with self._connecting:
             if self._connection is None or self._connection.closed.done():
                 self._connection = await connect(self._url, self._timeout)
+                self._connection.give_up_after(self._timeout)
             return self._connection
 
     async def close(self) -> None:
