@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX = "MILLRACE_"
 
@@ -90,9 +90,66 @@ class NamesSettings(Settings, group="NAMES"):
 
 
 class KafkaSettings(Settings, group="KAFKA"):
-    """The message queue."""
+    """The message queue, and how a client makes itself known to it."""
 
     bootstrap: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: str = Field("", repr=False)
+    ca_file: str = ""
+    """PEM file of the certificate authority; the system's own where it is empty."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Read the group; SASL needs a user and a password.
+
+        Raises:
+            SettingsError: names the variable and the fix.
+        """
+        made = super().load(environ)
+        for field in ("username", "password"):
+            if made.has_sasl and not getattr(made, field):
+                raise SettingsError(cls.variable(field), f"is not set, which {made.security_protocol} needs; set it in the environment")
+        return made
+
+    @property
+    def has_sasl(self) -> bool:
+        """Whether clients log in."""
+        return self.security_protocol.startswith("SASL")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.security_protocol.endswith("SSL")
+
+    def client(self) -> dict[str, str]:
+        """What every client of librdkafka is configured with."""
+        options = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security_protocol}
+        if self.has_sasl:
+            options |= {"sasl.mechanism": self.sasl_mechanism, "sasl.username": self.username, "sasl.password": self.password}
+        if self.has_tls and self.ca_file:
+            options["ssl.ca.location"] = self.ca_file
+        return options
+
+    def java_client(self) -> dict[str, str]:
+        """The same for a client of Kafka's own Java library (Spark's options have the prefix ``kafka.``)."""
+        options = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security_protocol}
+        if self.has_sasl:
+            options |= {"sasl.mechanism": self.sasl_mechanism, "sasl.jaas.config": _jaas(self.sasl_mechanism, self.username, self.password)}
+        if self.has_tls and self.ca_file:
+            options |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": self.ca_file}
+        return options
+
+
+def _jaas(mechanism: str, username: str, password: str) -> str:
+    name = "plain.PlainLoginModule" if mechanism == "PLAIN" else "scram.ScramLoginModule"
+    user, secret = (f'"{_escaped(value)}"' for value in (username, password))
+    return f"org.apache.kafka.common.security.{name} required username={user} password={secret};"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 class ConnectSettings(Settings, group="CONNECT"):
