@@ -10,26 +10,26 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from millrace_cdc.errors import Misconfigured, Unavailable
 from millrace_cdc.sink import Topics
 from millrace_contracts import topics as names
-from millrace_contracts.settings import NamesSettings
+from millrace_contracts.settings import KafkaSettings, NamesSettings
 
 _REQUEST_SECONDS = 5.0
 
 
-def find_topics(bootstrap: str, settings: NamesSettings, collection: str, within_seconds: float) -> tuple[Topics, int]:
+def find_topics(kafka: KafkaSettings, settings: NamesSettings, collection: str, within_seconds: float) -> tuple[Topics, int]:
     """The topics of a collection's relay, and the largest message that the change topic takes.
 
     Raises:
         Misconfigured: a topic is missing.
         Unavailable: Kafka does not answer.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    admin = AdminClient({**kafka.client(), "log_level": 2})
     deadline = time.monotonic() + within_seconds
     while True:
         try:
             return _find(admin, settings, collection)
         except KafkaException as error:
             if time.monotonic() > deadline:
-                raise Unavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from None
+                raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer: {error.args[0].str()}") from None
             time.sleep(0.2)
 
 

@@ -27,7 +27,7 @@ def ask(settings: Configuration, filter_json: str | None) -> str:
     if filter_json is not None:
         _try(settings, filter_json)
     request_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0})
+    producer = Producer({**settings.kafka.client(), "log_level": 0})
     producer.produce(capture.topics.progress, encode_request(filter_json, now_ms()), request_key(capture.namespace, request_id))
     if producer.flush(COMMAND_SECONDS):
         raise Unavailable(f"Kafka took nothing for {COMMAND_SECONDS:.0f} s; see that the broker runs")
@@ -51,5 +51,5 @@ def _try(settings: Configuration, filter_json: str) -> None:
 def waiting(settings: Configuration, request_id: str) -> bool:
     """Whether a request has not been carried out yet."""
     capture = settings.quick().capture(Share())
-    records = read_records(settings.kafka.bootstrap, capture.topics.progress, COMMAND_SECONDS)
+    records = read_records(settings.kafka, capture.topics.progress, COMMAND_SECONDS)
     return request_key(capture.namespace, request_id) in records

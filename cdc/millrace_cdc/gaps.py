@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 from millrace_cdc.progress import FORMAT
 from millrace_contracts.changes import OP_DELETE
+from millrace_contracts.settings import KafkaSettings
 
 Time = tuple[int, int]
 
@@ -124,11 +125,11 @@ def digest(image: bytes) -> bytes:
     return blake2b(image, digest_size=16).digest()
 
 
-def read_captured(bootstrap: str, topic: str) -> Captured:
+def read_captured(kafka: KafkaSettings, topic: str) -> Captured:
     """Read all of the topic that is committed now."""
     found = Captured()
-    config = {
-        "bootstrap.servers": bootstrap,
+    config: dict[str, str | int | bool] = {
+        **kafka.client(),
         "group.id": "millrace-reconcile",
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,

@@ -14,6 +14,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from millrace_cdc.errors import Misconfigured
+from millrace_contracts.settings import KafkaSettings
 
 log = structlog.get_logger()
 
@@ -28,7 +29,7 @@ class Leases:
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: KafkaSettings,
         group: str,
         topic: str,
         streams: int,
@@ -40,7 +41,7 @@ class Leases:
         self._gained, self._lost = gained, lost
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **kafka.client(),
                 "group.id": group,
                 "enable.auto.commit": False,
                 "session.timeout.ms": session_ms,

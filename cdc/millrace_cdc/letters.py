@@ -57,7 +57,7 @@ def read_letters(settings: Configuration, topic: str) -> Iterator[Letter]:
     Raises:
         Unavailable: Kafka is away.
     """
-    config = {"bootstrap.servers": settings.kafka.bootstrap, "group.id": "millrace-letters", "enable.auto.commit": False, "log_level": 0}
+    config = {**settings.kafka.client(), "group.id": "millrace-letters", "enable.auto.commit": False, "log_level": 0}
     consumer = Consumer({**config, "isolation.level": "read_committed", "auto.offset.reset": "earliest", "enable.partition.eof": True})
     try:
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])

@@ -24,13 +24,13 @@ def migrate(settings: Configuration, streams: int | None, stop: StopSignal) -> d
         RelayError: nothing to migrate yet, or a server is away.
     """
     capture = settings.quick().capture(Share())
-    bootstrap, patience = settings.kafka.bootstrap, COMMAND_SECONDS
-    before = positions(capture.namespace, read_records(bootstrap, capture.topics.progress, patience))
+    kafka, patience = settings.kafka, COMMAND_SECONDS
+    before = positions(capture.namespace, read_records(kafka, capture.topics.progress, patience))
     if not before:
         raise Misconfigured(f"{capture.namespace} has never been captured; just start it with `millrace relay run --streams N`")
     count = streams or len(before)
     sinks = fenced(settings, capture, max(len(before), count), stop)
-    before = positions(capture.namespace, read_records(bootstrap, capture.topics.progress, patience))
+    before = positions(capture.namespace, read_records(kafka, capture.topics.progress, patience))
     after = migrated(before, count, capture.fingerprint, capture.topics.partitions)
     records: dict[str, bytes | None] = {position_key(capture.namespace, each.stream): None for each in before}
     records |= {position_key(capture.namespace, each.stream): each.encode(now_ms()) for each in after}

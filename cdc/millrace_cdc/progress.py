@@ -24,6 +24,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaErr
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from millrace_cdc.errors import Misconfigured, Unavailable
+from millrace_contracts.settings import KafkaSettings
 
 FORMAT = 1
 Records = dict[str, dict[str, Any]]
@@ -101,7 +102,7 @@ def position_key(namespace: str, stream: int) -> str:
     return f"{namespace}/stream/{stream}"
 
 
-def read_records(bootstrap: str, topic: str, within_seconds: float) -> Records:
+def read_records(kafka: KafkaSettings, topic: str, within_seconds: float) -> Records:
     """The newest record of every key, read to the end and committed ones only.
 
     The end is the high watermark at the call and not the last stable offset: while another stream's transaction is open the
@@ -111,10 +112,10 @@ def read_records(bootstrap: str, topic: str, within_seconds: float) -> Records:
         Misconfigured: the topic does not exist.
         Unavailable: the end was not reached in time.
     """
-    end = _high_watermark(bootstrap, topic, within_seconds)
+    end = _high_watermark(kafka, topic, within_seconds)
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **kafka.client(),
             "group.id": "millrace-progress-reader",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
@@ -150,8 +151,8 @@ def _apply(records: Records, key: bytes, value: bytes | None) -> None:
         records[key.decode()] = decode_record(value)
 
 
-def _high_watermark(bootstrap: str, topic: str, within_seconds: float) -> int:
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+def _high_watermark(kafka: KafkaSettings, topic: str, within_seconds: float) -> int:
+    admin = AdminClient({**kafka.client(), "log_level": 2})
     deadline = time.monotonic() + within_seconds
     partition = TopicPartition(topic, 0)
     while True:
@@ -168,5 +169,5 @@ def _high_watermark(bootstrap: str, topic: str, within_seconds: float) -> int:
             if problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise Misconfigured(f"the topic {topic} does not exist; run `millrace topics apply` first") from None
             if time.monotonic() > deadline:
-                raise Unavailable(f"Kafka at {bootstrap} does not answer: {problem.str()}") from None
+                raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer: {problem.str()}") from None
             time.sleep(0.2)

@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from millrace_cdc.errors import RelayError
 from millrace_cdc.portions import Portion, Source
 from millrace_cdc.progress import FORMAT, decode_record
+from millrace_contracts.settings import KafkaSettings
 
 
 def request_key(namespace: str, request_id: str) -> str:
@@ -29,10 +30,10 @@ def encode_request(filter_json: str | None, now_ms: int) -> bytes:
 class RequestWatch:
     """Follows the progress topic in a thread of its own and collects the requests of one collection; id -> filter."""
 
-    def __init__(self, bootstrap: str, topic: str, namespace: str) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, namespace: str) -> None:
         self._prefix = request_key(namespace, "")
         self._topic = topic
-        config = {"bootstrap.servers": bootstrap, "group.id": "millrace-requests", "enable.auto.commit": False, "log_level": 0}
+        config = {**kafka.client(), "group.id": "millrace-requests", "enable.auto.commit": False, "log_level": 0}
         self._consumer = Consumer({**config, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
         self._waiting: dict[str, str | None] = {}
         self._lock = threading.Lock()

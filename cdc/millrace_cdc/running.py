@@ -86,7 +86,7 @@ class Configuration:
         collection = self.relay.collection
         if collection not in CAPTURED:
             raise Misconfigured(f"MILLRACE_RELAY_COLLECTION: {collection!r} has no captured fields; one of {', '.join(CAPTURED)}")
-        found, max_message_bytes = find_topics(self.kafka.bootstrap, self.names, collection, self.relay.retry_seconds)
+        found, max_message_bytes = find_topics(self.kafka, self.names, collection, self.relay.retry_seconds)
         fields = CAPTURED[collection]
         return Capture(
             self.names.database, collection, share, fields, fingerprint(self.names.database, collection, fields), found, max_message_bytes
@@ -95,13 +95,13 @@ class Configuration:
     def sink(self, found: Topics, max_message_bytes: int, stream: int, stop: StopSignal) -> KafkaSink:
         """The transactional producer of a stream."""
         transactional_id = topics.transactional_id(self.names, self.relay.collection, stream)
-        config = producer_config(self.kafka.bootstrap, transactional_id, self.relay.transaction_timeout_ms, max_message_bytes)
+        config = producer_config(self.kafka, transactional_id, self.relay.transaction_timeout_ms, max_message_bytes)
         return KafkaSink(Producer(config), found, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
 
     def retry_sink(self, capture: Capture, stop: StopSignal) -> KafkaSink:
         """The producer of a retried dead letter: a transactional id of its own, so that the running relay is not fenced."""
         transactional_id = f"{topics.transactional_id(self.names, self.relay.collection, 0)}.retry"
-        config = producer_config(self.kafka.bootstrap, transactional_id, self.relay.transaction_timeout_ms, capture.max_message_bytes)
+        config = producer_config(self.kafka, transactional_id, self.relay.transaction_timeout_ms, capture.max_message_bytes)
         return KafkaSink(Producer(config), capture.topics, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
 
 
@@ -136,12 +136,12 @@ def run_stream(settings: Configuration, share: Share, ops_port: int | None, stop
         capture = settings.capture(share)
         sink = settings.sink(capture.topics, capture.max_message_bytes, share.stream, stop)
         state.watch_sink(lambda: sink.waiting_since)
-        bootstrap, patience = settings.kafka.bootstrap, settings.relay.retry_seconds
-        watch = RequestWatch(bootstrap, capture.topics.progress, capture.namespace).start() if share.stream == 0 else None
+        kafka, patience = settings.kafka, settings.relay.retry_seconds
+        watch = RequestWatch(kafka, capture.topics.progress, capture.namespace).start() if share.stream == 0 else None
         try:
             with connect(settings.mongo.relay_uri) as client, OplogWatch(client, state, stop):
-                sources = Sources(capture, client, bootstrap, settings.relay, state, watch)
-                progress = partial(read_records, bootstrap, capture.topics.progress, patience)
+                sources = Sources(capture, client, kafka, settings.relay, state, watch)
+                progress = partial(read_records, kafka, capture.topics.progress, patience)
                 Relay(capture, sources, sink, progress, settings.relay, state, stop).run()
         finally:
             if watch is not None:
@@ -198,4 +198,4 @@ def _join(settings: Configuration, streams: int, workers: Workers) -> Leases:
 
     group = lease_group(settings.names.topic_prefix, settings.namespace)
     session_ms = settings.relay.lease_ms
-    return Leases(settings.kafka.bootstrap, group, capture.topics.changes, streams, session_ms, gained, workers.stop)
+    return Leases(settings.kafka, group, capture.topics.changes, streams, session_ms, gained, workers.stop)

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from millrace_cdc.errors import Fenced, RelayError, TransactionAborted, Unavailable
 from millrace_cdc.portions import Portion
 from millrace_contracts import changes
+from millrace_contracts.settings import KafkaSettings
 
 FENCING = frozenset([KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH])
 Headers = dict[str, str | bytes | None]
@@ -36,10 +37,10 @@ class Topics:
     audit: str
 
 
-def producer_config(bootstrap: str, transactional_id: str, transaction_timeout_ms: int, max_message_bytes: int) -> dict[str, object]:
+def producer_config(kafka: KafkaSettings, transactional_id: str, transaction_timeout_ms: int, max_message_bytes: int) -> dict[str, object]:
     """Settings of the producer; the partitioner is the one that Java clients use, so that a key has one partition everywhere (I3)."""
     return {
-        "bootstrap.servers": bootstrap,
+        **kafka.client(),
         "transactional.id": transactional_id,
         "transaction.timeout.ms": transaction_timeout_ms,
         "partitioner": "murmur2_random",

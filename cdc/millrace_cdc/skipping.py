@@ -35,7 +35,7 @@ def skip(settings: Configuration, token: str, reason: str) -> str:
     capture = settings.quick().capture(Share())
 
     def saved() -> list[Position]:
-        return positions(capture.namespace, read_records(settings.kafka.bootstrap, capture.topics.progress, COMMAND_SECONDS))
+        return positions(capture.namespace, read_records(settings.kafka, capture.topics.progress, COMMAND_SECONDS))
 
     before = saved()
     if not before or all(each.token is not None and each.token >= token for each in before):

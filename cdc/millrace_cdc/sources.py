@@ -27,6 +27,7 @@ from millrace_cdc.snapshot import INITIAL, Snapshot, decode_snapshot, encode_sna
 from millrace_cdc.snapshot_source import ReadEncoder, SnapshotSource
 from millrace_cdc.state import RelayState
 from millrace_cdc.stream import ChangeStream, change_stream
+from millrace_contracts.settings import KafkaSettings
 
 log = structlog.get_logger()
 
@@ -35,11 +36,11 @@ class Sources:
     """Makes sources of one stream. ``watch`` holds the requests for ad-hoc snapshots; stream 0 carries them out."""
 
     def __init__(
-        self, capture: Capture, client: Client, bootstrap: str, settings: RelaySettings, state: RelayState, watch: RequestWatch | None
+        self, capture: Capture, client: Client, kafka: KafkaSettings, settings: RelaySettings, state: RelayState, watch: RequestWatch | None
     ) -> None:
         self._capture = capture
         self._client = client
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._settings = settings
         self._state = state
         self._watch = watch
@@ -165,7 +166,7 @@ class Sources:
         share = capture.share
         mine = {"$expr": {"$eq": [bucket_of("$_id", share.streams), share.stream]}} if share.streams > 1 else None
         # The source is read at a time after the topic's end, so that nothing lies between the two.
-        captured = read_captured(self._bootstrap, capture.topics.changes)
+        captured = read_captured(self._kafka, capture.topics.changes)
         try:
             snapshot = self._plan("gap", None if mine is None else json_util.dumps(mine))
         except BaseException:

@@ -34,7 +34,7 @@ def start_from(settings: Configuration, text: str, streams: int | None, replace:
     capture = settings.quick().capture(Share())
 
     def saved() -> Records:
-        return read_records(settings.kafka.bootstrap, capture.topics.progress, COMMAND_SECONDS)
+        return read_records(settings.kafka, capture.topics.progress, COMMAND_SECONDS)
 
     before = saved()
     _guard(capture.namespace, before, replace)

@@ -20,6 +20,7 @@ from millrace_cdc.projection import Share
 from millrace_cdc.running import Configuration
 from millrace_cdc.snapshot import INITIAL, decode_snapshot
 from millrace_cdc.topology import cluster_time, known
+from millrace_contracts.settings import KafkaSettings
 
 Waiting = dict[int, tuple[int, bool]]
 """Stream -> events that wait, and whether that is all of them."""
@@ -37,12 +38,12 @@ def status(settings: Configuration) -> dict[str, Any]:
     """
     settings = settings.quick(PATIENCE_SECONDS)
     capture = settings.capture(Share())
-    records = read_records(settings.kafka.bootstrap, capture.topics.progress, PATIENCE_SECONDS)
+    records = read_records(settings.kafka, capture.topics.progress, PATIENCE_SECONDS)
     with connect(settings.mongo.relay_uri) as client:
         oplog = read_oplog(client)
         waiting = _waiting(client, capture, records, oplog)
     found = describe(capture.namespace, records, oplog, time.time(), waiting)
-    end = _messages(settings.kafka.bootstrap, capture.topics.dead_letters)
+    end = _messages(settings.kafka, capture.topics.dead_letters)
     return {**found, "fingerprintMatches": _matches(found, capture.fingerprint), "deadLetters": end}
 
 
@@ -153,9 +154,9 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _messages(bootstrap: str, topic: str) -> int:
+def _messages(kafka: KafkaSettings, topic: str) -> int:
     """Offsets between a topic's beginning and its end: an upper bound of its messages."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "millrace-status", "log_level": 0})
+    consumer = Consumer({**kafka.client(), "group.id": "millrace-status", "log_level": 0})
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         marks = [consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10) for partition in partitions]

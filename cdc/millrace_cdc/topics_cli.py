@@ -101,7 +101,7 @@ def apply_command(environ: Mapping[str, str], as_json: bool) -> int:
 
 def _connected(environ: Mapping[str, str]) -> tuple[AdminClient, list[Topic], TopicsSettings]:
     kafka, names, settings = KafkaSettings.load(environ), NamesSettings.load(environ), TopicsSettings.load(environ)
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    admin = AdminClient({**kafka.client(), "log_level": 0})
     try:
         admin.list_topics(timeout=REQUEST_SECONDS)
     except KafkaException as error:

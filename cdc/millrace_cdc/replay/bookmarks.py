@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from millrace_cdc.errors import Misconfigured, Unavailable
 from millrace_cdc.progress import FORMAT, Records
 from millrace_cdc.replay.points import NAME, RESERVED, Time
+from millrace_contracts.settings import KafkaSettings
 
 WRITE_SECONDS = 30.0
 
@@ -86,14 +87,14 @@ def find(namespace: str, records: Records, name: str) -> Bookmark:
     return found[name]
 
 
-def write(bootstrap: str, topic: str, key: str, value: bytes | None) -> None:
+def write(kafka: KafkaSettings, topic: str, key: str, value: bytes | None) -> None:
     """Write one record to the progress topic and wait until the broker has it; None removes it.
 
     Raises:
         Unavailable: Kafka did not take it in time.
     """
     failed: list[KafkaError] = []
-    config = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "message.timeout.ms": int(WRITE_SECONDS * 1000), "log_level": 0}
+    config = {**kafka.client(), "enable.idempotence": True, "message.timeout.ms": int(WRITE_SECONDS * 1000), "log_level": 0}
     producer = Producer({**config, "partitioner": "murmur2_random"})
     try:
         producer.produce(topic, value, key.encode(), on_delivery=lambda error, _: failed.append(error) if error else None)
@@ -101,4 +102,4 @@ def write(bootstrap: str, topic: str, key: str, value: bytes | None) -> None:
     except KafkaException as error:
         raise Unavailable(f"Kafka refused to write to {topic}: {error.args[0].str()}") from None
     if left or failed:
-        raise Unavailable(f"Kafka at {bootstrap} did not take the record within {WRITE_SECONDS:.0f} s; see that the broker runs")
+        raise Unavailable(f"Kafka at {kafka.bootstrap} did not take the record within {WRITE_SECONDS:.0f} s; see that the broker runs")

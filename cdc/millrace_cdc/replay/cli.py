@@ -129,7 +129,7 @@ def _fenced(opened: Session, replay_id: str, stop: StopSignal) -> Producer:
     """The producer of a replay, its id taken over FIRST: a killed predecessor's open transaction ends here, a living one is fenced (I3)."""
     settings = opened.settings
     own = transactional_id(opened, replay_id)
-    producer = Producer(producer_config(settings.kafka.bootstrap, own, TRANSACTION_TIMEOUT_MS, opened.capture.max_message_bytes))
+    producer = Producer(producer_config(settings.kafka, own, TRANSACTION_TIMEOUT_MS, opened.capture.max_message_bytes))
     KafkaSink(producer, opened.capture.topics, own, settings.relay.retry_seconds, lambda: stop.is_set).fence()
     return producer
 
@@ -141,7 +141,7 @@ def transactional_id(opened: Session, replay_id: str) -> str:
 
 def _run(opened: Session, producer: Producer, made: Replay, stop: StopSignal, as_json: bool) -> int:
     capture, settings = opened.capture, opened.settings
-    topics = target_topic(settings.kafka.bootstrap, settings.names, capture.topics, made.topic)
+    topics = target_topic(settings.kafka, settings.names, capture.topics, made.topic)
     own = transactional_id(opened, made.id)
     sink = ReplaySink(producer, topics, own, settings.relay.retry_seconds, lambda: stop.is_set, made.id)
     click.echo(f"replay {made.id}: if it is stopped, `millrace replay --resume {made.id}` goes on", err=True)

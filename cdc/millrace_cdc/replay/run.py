@@ -15,16 +15,19 @@ import structlog
 
 from millrace_cdc.audit import Counts
 from millrace_cdc.capture import Capture
-from millrace_cdc.errors import SourceLost, TransactionAborted, Unavailable
+from millrace_cdc.errors import HistoryLost, SourceLost, TransactionAborted, Unavailable
 from millrace_cdc.events import CODEC, EventForm, key_text
 from millrace_cdc.mongo import Client, RawReader, now_ms, translated
+from millrace_cdc.oplog import read_oplog
 from millrace_cdc.portions import Sink, Source
 from millrace_cdc.progress import decode_record
 from millrace_cdc.projection import projection_of
 from millrace_cdc.pump import Committed, Pace, Pump
+from millrace_cdc.replay.keystrings import instant
 from millrace_cdc.replay.records import Replay, replay_key
 from millrace_cdc.replay.stream import BoundedEncoder, batch_of, open_stream
 from millrace_cdc.settings import RelaySettings
+from millrace_cdc.tokens import position as time_of
 from millrace_runtime.stopping import StopSignal
 
 log = structlog.get_logger()
@@ -69,6 +72,8 @@ class Runner:
                 source = self._open()
                 self._pump.run(source)
                 finished = source.finished
+            except HistoryLost as error:
+                raise self._lost() from error
             except (SourceLost, TransactionAborted) as error:
                 self._recovering(error)
             finally:
@@ -106,6 +111,18 @@ class Runner:
         self._replay = replaced(self._replay, finished_ms=now_ms())
         self._sink.begin()
         self._sink.commit({self._key: self._replay.encode()}, None)
+
+    def _lost(self) -> HistoryLost:
+        """The oplog has rolled over what was left: how far the replay came, and how far MongoDB reaches back now."""
+        replay, oplog = self._replay, read_oplog(self._client)
+        at = time_of(replay.token) if replay.token is not None else replay.start_at
+        reach = f"it begins at {instant(oplog.oldest)} now" if oplog else "this server does not say where it begins"
+        behind = f"token {replay.token}" if replay.token is not None else "its start"
+        return HistoryLost(
+            f"the oplog no longer reaches back to where replay {replay.id} is, behind {behind} ({instant(at[0])}), {reach}. "
+            f"{replay.sent:,} events were sent. `millrace relay snapshot` sends the documents as they are now, "
+            "`millrace replay --from oldest` the changes that are left"
+        )
 
     def _recovering(self, error: Exception) -> None:
         now = time.monotonic()

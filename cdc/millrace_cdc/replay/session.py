@@ -39,7 +39,7 @@ class Session:
 
     def records(self) -> Records:
         """The progress topic as it is now."""
-        return read_records(self.settings.kafka.bootstrap, self.capture.topics.progress, READ_PATIENCE)
+        return read_records(self.settings.kafka, self.capture.topics.progress, READ_PATIENCE)
 
     @property
     def history(self) -> History:
@@ -53,7 +53,7 @@ class Session:
 
     def write(self, key: str, value: bytes | None) -> None:
         """Write one record to the progress topic."""
-        bookmarks.write(self.settings.kafka.bootstrap, self.capture.topics.progress, key, value)
+        bookmarks.write(self.settings.kafka, self.capture.topics.progress, key, value)
 
 
 @contextmanager

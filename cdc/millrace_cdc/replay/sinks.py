@@ -14,7 +14,7 @@ from millrace_cdc.errors import Misconfigured, Unavailable
 from millrace_cdc.portions import Message, Portion
 from millrace_cdc.sink import CHANGE_HEADERS, Headers, KafkaSink, Topics
 from millrace_contracts import changes
-from millrace_contracts.settings import NamesSettings
+from millrace_contracts.settings import KafkaSettings, NamesSettings
 from millrace_contracts.topics import declared
 
 _REQUEST_SECONDS = 10.0
@@ -73,7 +73,7 @@ class DrySink:
             self.samples.append({"key": (key or b"").decode(), "value": orjson.loads(value)})
 
 
-def target_topic(bootstrap: str, names: NamesSettings, live: Topics, wanted: str | None) -> Topics:
+def target_topic(kafka: KafkaSettings, names: NamesSettings, live: Topics, wanted: str | None) -> Topics:
     """The topics of a replay to ``wanted``, which is made with the live topic's partitions where it does not exist; None is the live topic.
 
     Raises:
@@ -84,7 +84,7 @@ def target_topic(bootstrap: str, names: NamesSettings, live: Topics, wanted: str
         return live
     if wanted in {topic.name for topic in declared(names)}:
         raise Misconfigured(f"--topic: {wanted} is one of ours with another meaning; name a topic of the replay's own")
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient({**kafka.client(), "log_level": 0})
     try:
         there = admin.list_topics(timeout=_REQUEST_SECONDS).topics
         if wanted not in there:
@@ -93,7 +93,7 @@ def target_topic(bootstrap: str, names: NamesSettings, live: Topics, wanted: str
             admin.create_topics([made], request_timeout=_REQUEST_SECONDS)[wanted].result()
     except KafkaException as error:
         if error.args[0].retriable():
-            raise Unavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from None
+            raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer: {error.args[0].str()}") from None
         raise Misconfigured(f"--topic: {wanted}: {error.args[0].str()}") from None
     partitions = len(there[wanted].partitions) if wanted in there else live.partitions
     return Topics(wanted, partitions, live.progress, live.dead_letters, live.audit)

@@ -15,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
 from millrace_cdc.progress import read_records
+from millrace_contracts.settings import KafkaSettings
 from tests.integration.cdc.capture import PAID_MS, RelayProcess, Topic, payment
 from tests.support.waiting import wait_until
 
@@ -25,7 +26,7 @@ Read = Callable[[str], Topic]
 
 
 def progress(environ: dict[str, str]) -> dict[str, dict[str, Any]]:
-    return read_records(environ["MILLRACE_KAFKA_BOOTSTRAP"], f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.relay.progress", 60)
+    return read_records(KafkaSettings.load(environ), f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.relay.progress", 60)
 
 
 def own_position(environ: dict[str, str]) -> dict[str, Any]:

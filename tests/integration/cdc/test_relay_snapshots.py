@@ -14,6 +14,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from millrace_cdc.progress import read_records
+from millrace_contracts.settings import KafkaSettings
 from tests.integration.cdc.capture import RelayProcess, SmallOplog, Topic, millrace, payment
 from tests.support.waiting import wait_until
 
@@ -92,7 +93,7 @@ def test_a_snapshot_that_is_asked_for_runs_between_the_changes(
         wanted = [number for number in range(3000) if number % 7 == 3]
         events = topic.wait_events(3000 + len(wanted) + 1)
     assert sorted(event["after"]["_id"] for event in events if event["op"] == "r") == [f"p{number:06d}" for number in wanted]
-    records = read_records(environ["MILLRACE_KAFKA_BOOTSTRAP"], f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.relay.progress", 60)
+    records = read_records(KafkaSettings.load(environ), f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.relay.progress", 60)
     assert not [key for key in records if "/request/" in key or ("/snapshot/" in key and "/snapshot/initial" not in key)]
 
 

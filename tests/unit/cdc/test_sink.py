@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from millrace_cdc.errors import Fenced, RelayError, TransactionAborted, Unavailable
 from millrace_cdc.portions import Portion
 from millrace_cdc.sink import KafkaSink, Topics, producer_config
+from millrace_contracts.settings import KafkaSettings
 
 TOPICS = Topics("changes", 3, "progress", "dead-letters", "audit")
 
@@ -123,5 +124,5 @@ def test_a_full_queue_waits_for_the_broker_and_goes_on_where_it_was() -> None:
 
 
 def test_the_producer_agrees_with_java_about_partitions() -> None:  # I3
-    config = producer_config("host:1", "id", 60_000, 4_000_000)
+    config = producer_config(KafkaSettings(bootstrap="host:1"), "id", 60_000, 4_000_000)
     assert (config["partitioner"], config["message.max.bytes"], config["transactional.id"]) == ("murmur2_random", 4_000_000, "id")
