@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings
+from millrace_graphql.garbage import short_pauses
 from millrace_graphql.graphiql import pages
 from millrace_graphql.http.answers import Answers
 from millrace_graphql.http.endpoint import GraphQLEndpoint
@@ -86,7 +87,7 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         cassandra.start()
         feed.start()
-        with observed(responses):
+        with observed(responses), short_pauses():
             yield
         await feed.stop()
         await responses.settle()

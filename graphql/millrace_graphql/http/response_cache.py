@@ -23,6 +23,8 @@ CLOCK_SECONDS = 300
 """An answer about "today" ends at the next five minutes of the hour: no zone's midnight falls between them."""
 LARGEST_SHARE = 16
 """No entry is larger than this part of the cache."""
+KEY_BYTES = 600
+"""About what one more key of an entry takes: the bytes of a request."""
 Message = dict[str, Any]
 
 
@@ -40,6 +42,8 @@ class Entry:
     cost: int = 0
     size: int = 0
     cacheable: bool = True
+    keys: int = 0
+    """Under how many keys it is kept; its bytes count once."""
 
 
 def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads: Reads, seq: int) -> Entry:
@@ -118,12 +122,15 @@ class ResponseCache:
         if key in self._entries:
             self._drop(key)
         self._entries[key] = entry
-        self._bytes += entry.size
+        entry.keys += 1
+        self._bytes += entry.size if entry.keys == 1 else KEY_BYTES
         while self._bytes > self._capacity:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: Hashable) -> None:
-        self._bytes -= self._entries.pop(key).size
+        entry = self._entries.pop(key)
+        entry.keys -= 1
+        self._bytes -= KEY_BYTES if entry.keys else entry.size
 
     async def get(self, key: Hashable, make: Callable[[Reads, int], Awaitable[Entry]]) -> Entry:
         """The entry of a key: kept, under way for another request, or made now.

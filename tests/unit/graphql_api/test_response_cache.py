@@ -177,6 +177,22 @@ def test_the_cache_is_bounded_and_the_least_used_goes_first(changes: Changes, cl
     run(scenario())
 
 
+def test_an_answer_that_is_kept_under_two_keys_takes_its_room_once(cache: ResponseCache, changes: Changes) -> None:
+    async def scenario() -> None:
+        entry = await cache.get("by meaning", Made(size=2_000))
+        alone = cache.size
+        cache.keep("by bytes", entry)
+        assert 2_000 < alone < cache.size < alone + 2_000
+        cache.keep("by bytes", entry)  # again: it is the same key
+        assert cache.size < alone + 2_000
+        assert (cache.find("by bytes"), cache.find("by meaning")) == (entry, entry)
+        change(changes, 5)
+        assert (cache.find("by meaning"), cache.size) == (None, alone), "whichever goes first, the last takes the room back"
+        assert (cache.find("by bytes"), cache.size) == (None, 0)
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     ("note", "seconds"),
     # 1,000 s of the wall clock: the next five minutes end at 1,200.
