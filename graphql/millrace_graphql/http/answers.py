@@ -24,7 +24,7 @@ from millrace_graphql.http.rate_limit import RateLimit, Throttle, ThrottledError
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest
 from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
 from millrace_graphql.identity import Identity
-from millrace_graphql.observability import COST, REQUESTS, SECONDS, operation_label
+from millrace_graphql.observability import COST, operation_label, request_counters
 from millrace_graphql.ranges.changes import Reads
 from millrace_graphql.ranges.query import ReportQueries
 from millrace_graphql.settings import ApiSettings
@@ -83,8 +83,9 @@ class Answers:
         except ApiError as error:
             answer = Answer(refusal(error, media))
         outcome = "ok" if answer.entry.cacheable else "error"
-        REQUESTS.labels("graphql", label, outcome).inc()
-        SECONDS.labels("graphql", label).observe(time.perf_counter() - started)
+        count, seconds = request_counters("graphql", label, outcome)
+        count.inc()
+        seconds.observe(time.perf_counter() - started)
         return answer
 
     async def _answer(self, request: GraphQLRequest, caller: Identity | None, media: str) -> Answer:

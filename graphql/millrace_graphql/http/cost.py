@@ -52,6 +52,8 @@ class _Field:
     is_list: bool
     below: tuple[_Field | str, ...]
     """Its selections; a text is the name of a fragment."""
+    fixed: int | None = None
+    """What it costs, where neither an argument nor a fragment has a say in it."""
 
 
 class Costs:
@@ -83,6 +85,8 @@ class Costs:
         return min(total, MOST)
 
     def _cost(self, field: _Field, within: int, variables: Mapping[str, Any], known: dict[tuple[str, int], int]) -> int:
+        if field.fixed is not None:
+            return field.fixed
         if not field.arguments and field.name != "comparison":
             return 1 + self._sum(field.below, within, variables, known) if field.is_object else 0
         arguments: dict[str, Any] = {}
@@ -123,7 +127,12 @@ class Costs:
         groups = len(self._groups(field)) if names & RANGE_ARGUMENTS else 0
         is_list = "first" in names or field.name.value in ("reports", "merchants")
         below = self._selected(field.selection_set)
-        return _Field(field.name.value, arguments, groups, field.selection_set is not None, is_list, below)
+        fixed = None
+        if not arguments and field.name.value != "comparison":
+            parts = [each.fixed for each in below if isinstance(each, _Field)]
+            if len(parts) == len(below) and None not in parts:
+                fixed = 1 + sum(part or 0 for part in parts) if field.selection_set is not None else 0
+        return _Field(field.name.value, arguments, groups, field.selection_set is not None, is_list, below, fixed)
 
     def _groups(self, field: FieldNode) -> frozenset[Any]:
         names: set[str] = set()

@@ -27,6 +27,7 @@ from millrace_graphql.observability import DOCUMENTS
 from millrace_graphql.settings import ApiSettings
 
 MAX_ERRORS = 10
+_CACHED = DOCUMENTS.labels("cached")
 _RULES = [*specified_rules, *({MaxIntrospectionDepthRule, ExecutableDefinitionsRule} - set(specified_rules))]
 
 
@@ -60,7 +61,7 @@ class Documents:
         key = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
         known = self._known.get(key)
         if known is not None:
-            DOCUMENTS.labels("cached").inc()
+            _CACHED.inc()
             self._known.move_to_end(key)
             return known
         DOCUMENTS.labels("validated").inc()

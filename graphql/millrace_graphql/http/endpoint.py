@@ -68,24 +68,26 @@ class GraphQLEndpoint:
         if self._streams is not None and sse.MEDIA.encode() in headers.accept:
             await self._stream(self._streams, scope, receive, send, headers, body)
             return
-        answer = await self._answer(scope, headers, body)
+        answer = await self._answer(scope, headers, body, caller)
         if key is not None and answer.extensions is None:
             self._cache.keep(key, answer.entry)
         await _send(send, answer, headers if is_get else None)
 
-    async def _answer(self, scope: Scope, headers: RequestHeaders, body: bytes) -> Answer:
+    async def _answer(self, scope: Scope, headers: RequestHeaders, body: bytes, known: Identity | None) -> Answer:
         accept = headers.accept.decode("latin-1")
         media = media_type(accept)
         if media is None:
             return Answer(refusal(BadRequestError(f"Accept: nothing of {accept!r:.80} is offered; take {JSON} or {GRAPHQL}", 406), JSON))
         try:
-            caller, request = await self._asked(scope, headers, body)
+            caller, request = await self._asked(scope, headers, body, known)
         except ApiError as error:
             return Answer(refusal(error, media))
         return await self._answers.answer(request, caller, media)
 
-    async def _asked(self, scope: Scope, headers: RequestHeaders, body: bytes) -> tuple[Identity | None, GraphQLRequest]:
-        caller = await self._authenticator.identify(headers.authorization.decode("latin-1"))
+    async def _asked(
+        self, scope: Scope, headers: RequestHeaders, body: bytes, known: Identity | None = None
+    ) -> tuple[Identity | None, GraphQLRequest]:
+        caller = known or await self._authenticator.identify(headers.authorization.decode("latin-1"))
         if scope["method"] == "GET":
             return caller, from_get(scope["query_string"])
         if scope["method"] == "POST":

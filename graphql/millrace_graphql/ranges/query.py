@@ -45,6 +45,7 @@ EXPORT_PIECE_MS = 45 * DAY_MS
 PEERS_SECONDS = 300.0
 """How long it is remembered who is whose peer: it takes a look at every merchant."""
 UTC = "UTC"
+_NOTHING = Asked()
 
 
 def groups_for(fields: Iterable[str]) -> frozenset[Group]:
@@ -109,7 +110,7 @@ class ReportQueries:
         span = await self.range_of(merchant_id, asked)
         limits = self._settings
         span = within_limits(span, sparse=asked.sparse, max_points=limits.max_points, max_sparse_days=limits.max_sparse_days)
-        return replace(await self.windows(merchant_id, span, asked.currency, groups, sparse=asked.sparse), question=asked)
+        return await self.windows(merchant_id, span, asked.currency, groups, sparse=asked.sparse, question=asked)
 
     async def report(
         self, caller: Identity, merchant_id: str, start: datetime, *, currency: str | None, groups: frozenset[Group]
@@ -214,6 +215,7 @@ class ReportQueries:
         sparse: bool = False,
         progress: Progress | None = None,
         home: str | None = None,
+        question: Asked = _NOTHING,
     ) -> Series:
         """The windows of a range whose caller and limits are checked; ``home`` is the merchant's zone where that is known already."""
         chosen = await self._currency(merchant_id, currency)
@@ -224,7 +226,7 @@ class ReportQueries:
             home = await self.zone_of(merchant_id) if through is not None else UTC
         rows = await self._composer.read(merchant_id, span.edges, groups, zone=home, through_ms=through)
         read = Freshness(progress, span, rolled_up=through is not None)
-        return Series(merchant_id, chosen, span, sparse, rows, read, self._settings.min_customers)
+        return Series(merchant_id, chosen, span, sparse, rows, read, self._settings.min_customers, question)
 
     def _through(self, edges: Ints, grain: Grain, progress: Progress) -> int | None:
         return usable_through(progress) if self._composer.rolls(edges, grain) else None
