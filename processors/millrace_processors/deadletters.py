@@ -5,6 +5,9 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from millrace_contracts.settings import KafkaSettings
+from millrace_processors.sources import client_options
+
 
 def letters(events: DataFrame, collection: str) -> DataFrame:
     """Kafka records (key, value) of decoded events that have a reason; see contracts/deadletters.py."""
@@ -21,7 +24,7 @@ def letters(events: DataFrame, collection: str) -> DataFrame:
     return events.where(F.col("reason").isNotNull()).select(F.col("id").cast("binary").alias("key"), F.to_json(letter).alias("value"))
 
 
-def send(records: DataFrame, bootstrap: str, topic: str) -> None:
+def send(records: DataFrame, kafka: KafkaSettings, topic: str) -> None:
     """Write the letters; a batch that runs again writes them again, and the topic, partition and offset in them tell."""
-    writer = records.write.format("kafka").option("kafka.bootstrap.servers", bootstrap).option("topic", topic)
+    writer = records.write.format("kafka").options(**client_options(kafka)).option("topic", topic)
     writer.option("kafka.acks", "all").save()

@@ -72,7 +72,7 @@ class DimensionBatch:
             assert counts is not None
             if counts[1]:
                 topic = dead_letter_topic(self._config.names)
-                deadletters.send(deadletters.letters(changes, self._collection), self._config.kafka.bootstrap, topic)
+                deadletters.send(deadletters.letters(changes, self._collection), self._config.kafka, topic)
             good = changes.where("reason IS NULL")
             if counts[0] > counts[1]:
                 table, key = {MERCHANTS: (self._lake.merchants, "merchant_id"), USERS: (self._lake.users, "user_key")}[self._collection]

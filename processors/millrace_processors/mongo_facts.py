@@ -39,7 +39,7 @@ class Lacking:
         """Put it into the lake, and what is bad into the dead letters (I4)."""
         if self.unusable is not None:
             letters = deadletters.letters(self.unusable, PAYMENTS)
-            deadletters.send(letters, config.kafka.bootstrap, dead_letter_topic(config.names))
+            deadletters.send(letters, config.kafka, dead_letter_topic(config.names))
         if self.corrected + self.retracted:
             lake.append(self.changes, QUERY, time.time_ns() // 1000)
 

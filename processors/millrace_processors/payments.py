@@ -81,7 +81,7 @@ class PaymentsBatch:
             dead, looked_up = counts
         if dead:
             topic = dead_letter_topic(self._config.names)
-            deadletters.send(deadletters.letters(events, COLLECTION), self._config.kafka.bootstrap, topic)
+            deadletters.send(deadletters.letters(events, COLLECTION), self._config.kafka, topic)
         snapshots = [done, self._look_up(events, query, batch_id) if looked_up else None]
         return [each for each in snapshots if each is not None], dead
 

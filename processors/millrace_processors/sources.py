@@ -22,9 +22,14 @@ def read(session: SparkSession, kafka: KafkaSettings, topic: str, starting: dict
     return session.read.format("kafka").options(**options).load()
 
 
+def client_options(kafka: KafkaSettings) -> dict[str, str]:
+    """Address, encryption and login, as Spark's Kafka source and sink take them."""
+    return {f"kafka.{name}": value for name, value in kafka.java_client().items()}
+
+
 def _options(kafka: KafkaSettings, topic: str) -> dict[str, str]:
     return {
-        "kafka.bootstrap.servers": kafka.bootstrap,
+        **client_options(kafka),
         "subscribe": topic,
         "failOnDataLoss": "true",
         "kafka.isolation.level": "read_committed",
@@ -44,7 +49,7 @@ def partitions(kafka: KafkaSettings, topic: str) -> int:
         UnavailableError: Kafka does not answer.
     """
     try:
-        found = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 2}).list_topics(timeout=30).topics.get(topic)
+        found = AdminClient({**kafka.client(), "log_level": 2}).list_topics(timeout=30).topics.get(topic)
     except KafkaException as error:
         raise UnavailableError(f"Kafka at {kafka.bootstrap} does not answer ({error.args[0].str()}); is the stack up?") from None
     if found is None or found.error is not None:
