@@ -97,6 +97,42 @@ def test_a_snapshot_that_is_asked_for_runs_between_the_changes(
     assert not [key for key in records if "/request/" in key or ("/snapshot/" in key and "/snapshot/initial" not in key)]
 
 
+def test_changes_go_on_while_a_snapshot_that_was_asked_for_runs_and_a_kill_does_not_end_it(
+    environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read
+) -> None:
+    topic = read("payments")
+    wanted = [f"p{number:06d}" for number in range(2000) if number % 7 == 3]
+    slow = {**SMALL, "MILLRACE_RELAY_SNAPSHOT_RATE": "30", "MILLRACE_RELAY_TRANSACTION_EVENTS": "20"}
+    with relay(**slow) as running:
+        payments.insert_many([payment(number, amount=1) for number in range(2000)])
+        topic.wait_events(2000)
+        assert millrace(environ, "relay", "snapshot", "--filter", '{"merchantId": "m3"}').returncode == 0
+        wait_until(lambda: running.metric("events_total") >= 2000 + 40, 60, "it has begun")
+        payments.update_many({"merchantId": {"$in": ["m3", "m4"]}}, {"$inc": {"amount": 1}})
+        changed = payments.count_documents({"amount": 2})
+        wait_until(lambda: _ops(topic).count("u") == changed, 60, "the changes are there")
+        assert _ops(topic).count("r") < len(wanted), "and did not wait for the snapshot"
+        running.kill()
+    assert json.loads(millrace(environ, "relay", "status", "--json").stdout)["requests"] != []
+    with relay(**SMALL):
+        events = topic.wait_events(2000 + changed + len(wanted))
+        wait_until(lambda: json.loads(millrace(environ, "relay", "status", "--json").stdout)["requests"] == [], 30, "it has ended")
+    assert sorted(event["after"]["_id"] for event in events if event["op"] == "r") == wanted, "each once, also after the kill"
+    newest: dict[str, tuple[int, int, str]] = {}
+    amounts: dict[str, int] = {}
+    for event in events:
+        key, source = event["after"]["_id"], event["source"]
+        version = (source["ts_ms"], source["ord"], source["token"] or "")
+        if version >= newest.get(key, version):
+            newest[key], amounts[key] = version, event["after"]["amount"]
+    assert amounts == {f"p{number:06d}": 2 if number % 7 in (3, 4) else 1 for number in range(2000)}
+
+
+def _ops(topic: Topic) -> list[str]:
+    topic.poll()
+    return [event["op"] for event in topic.events]
+
+
 def test_a_filter_that_mongodb_refuses_is_one_line_and_the_relay_goes_on(
     environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read
 ) -> None:
