@@ -44,6 +44,7 @@ from millrace_graphql.rest.problems import not_found_or_method
 from millrace_graphql.rest.routes import Rest
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
+from millrace_graphql.tracing import Traced, tracing
 
 REDIS_TIMEOUT_SECONDS = 1.0
 _DOCS_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -80,14 +81,14 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     schema = build_schema()
     answers = Answers(schema, queries, settings, responses, _persisted(servers, settings), _rate_limit(servers, settings))
     streams = Streams(schema, answers, responses, queries, (hub, Resume(servers.redis, servers.prefix, cassandra)), settings)
-    endpoint = GraphQLEndpoint(answers, responses, authenticator, settings.max_body_bytes, streams)
+    endpoint = GraphQLEndpoint(answers, responses, authenticator, settings, streams)
     sockets = WebSockets(streams, authenticator, settings.max_socket_operations, settings.max_body_bytes)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         cassandra.start()
         feed.start()
-        with observed(responses), short_pauses():
+        with observed(responses), tracing(settings.traces, ApiSettings.variable("traces")), short_pauses():
             yield
         await feed.stop()
         await responses.settle()
@@ -105,6 +106,7 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: not_found_or_method})
     app.state.graphql = endpoint
+    app.state.traced = bool(settings.traces)
     return app
 
 
@@ -118,7 +120,7 @@ def shortcut(app: Starlette) -> ASGIApp:
         else:
             await app(scope, receive, send)
 
-    return serve
+    return Traced(serve) if app.state.traced else serve
 
 
 def _chunk_cache(servers: Servers, changes: Changes, settings: ApiSettings) -> ChunkCache | None:

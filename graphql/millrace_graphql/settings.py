@@ -65,6 +65,10 @@ class ApiSettings(Settings, group="API"):
     """Peers that are read for a median: of a larger group, always the same so many."""
     timeout_seconds: float = 20.0
     """Time budget of one request; what is left of its work is cancelled."""
+    max_batch: int = 10
+    """Operations of one request whose body is an array; 0 takes no arrays."""
+    traces: str = ""
+    """URL of an OpenTelemetry collector's OTLP/HTTP traces, such as http://localhost:4318/v1/traces; empty records none."""
     cassandra_reads: int = 64
     """Reads in flight to Cassandra per worker."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from graphql import GraphQLSchema, OperationDefinitionNode, OperationType, get_operation_ast
 
+from millrace_graphql import tracing
 from millrace_graphql.errors import ApiError, LimitExceededError, TimedOutError, UnauthenticatedError
 from millrace_graphql.http.cost import Costs
 from millrace_graphql.http.documents import Document, Documents
@@ -52,6 +53,12 @@ class Answer:
     entry: Entry
     headers: tuple[tuple[bytes, bytes], ...] = ()
     extensions: dict[str, Any] | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The body, with what only this request is told."""
+        content: bytes = self.entry.body["body"]
+        return content if self.extensions is None else content[:-1] + b',"extensions":' + orjson.dumps(self.extensions) + b"}"
 
 
 class Answers:
@@ -149,8 +156,9 @@ class Answers:
         context = Context(operation.caller, self._queries)
         plan = self.documents.plan(operation.document, request.operation_name)
         try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                result = await execute(self._schema, document, plan, request.variables, request.operation_name, context)
+            with tracing.operation(request.operation_name, "query"):
+                async with asyncio.timeout(self._settings.timeout_seconds):
+                    result = await execute(self._schema, document, plan, request.variables, request.operation_name, context)
         except TimeoutError:
             return refusal(TimedOutError(f"not done within {self._settings.timeout_seconds:g} s; ask for a shorter range"), media)
         if isinstance(result, list):
@@ -192,10 +200,18 @@ def refusal(error: ApiError, media: str) -> Entry:
     return _entry(error.status, {"errors": [shown(error)]}, media, more)
 
 
+def batch(answers: list[Answer], media: str) -> Entry:
+    """The answers of a batch as one, in its order; its status is 200, as each answer says for itself what became of it."""
+    return _only_now(200, b"[" + b",".join([answer.content for answer in answers]) + b"]", media, {})
+
+
 def _entry(status: int, body: dict[str, Any], media: str, more: dict[str, str] | None = None) -> Entry:
     """An answer that is for this request only."""
-    content = orjson.dumps(body)
-    headers = [*answer_headers(media, NEVER, more or {}), (b"content-length", str(len(content)).encode())]
+    return _only_now(status, orjson.dumps(body), media, more or {})
+
+
+def _only_now(status: int, content: bytes, media: str, more: dict[str, str]) -> Entry:
+    headers = [*answer_headers(media, NEVER, more), (b"content-length", str(len(content)).encode())]
     start = {"type": "http.response.start", "status": status, "headers": headers}
     message = {"type": "http.response.body", "body": content}
     return Entry(start, message, b"", start, Reads(), 0, 0.0, cacheable=False)

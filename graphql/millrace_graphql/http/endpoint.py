@@ -5,22 +5,23 @@ The short way: a known token and a request whose very bytes were answered before
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Hashable
 from typing import Any
 
-import orjson
 from starlette.types import Receive, Scope, Send
 
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http import sse
-from millrace_graphql.http.answers import Answer, Answers, refusal
+from millrace_graphql.http.answers import Answer, Answers, batch, refusal
 from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, matches, read_headers
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
 from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, read_body
 from millrace_graphql.http.response_cache import Entry, ResponseCache
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.identity import Authenticator, Identity
+from millrace_graphql.settings import ApiSettings
 
 LARGEST_KEY = 8_192
 """Requests of more bytes than this are not found by their bytes."""
@@ -30,13 +31,14 @@ class GraphQLEndpoint:
     """An ASGI application for one path."""
 
     def __init__(
-        self, answers: Answers, cache: ResponseCache, authenticator: Authenticator, max_body_bytes: int, streams: Streams | None = None
+        self, answers: Answers, cache: ResponseCache, authenticator: Authenticator, settings: ApiSettings, streams: Streams | None = None
     ) -> None:
         self._answers = answers
         self._streams = streams
         self._cache = cache
         self._authenticator = authenticator
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = settings.max_body_bytes
+        self._max_batch = settings.max_batch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -82,21 +84,25 @@ class GraphQLEndpoint:
             caller, request = await self._asked(scope, headers, body, known)
         except ApiError as error:
             return Answer(refusal(error, media))
+        if isinstance(request, list):
+            return Answer(batch(await asyncio.gather(*(self._answers.answer(each, caller, media) for each in request)), media))
         return await self._answers.answer(request, caller, media)
 
     async def _asked(
         self, scope: Scope, headers: RequestHeaders, body: bytes, known: Identity | None = None
-    ) -> tuple[Identity | None, GraphQLRequest]:
+    ) -> tuple[Identity | None, GraphQLRequest | list[GraphQLRequest]]:
         caller = known or await self._authenticator.identify(headers.authorization.decode("latin-1"))
         if scope["method"] == "GET":
             return caller, from_get(scope["query_string"])
         if scope["method"] == "POST":
-            return caller, from_body(body, headers.content_type)
+            return caller, from_body(body, headers.content_type, self._max_batch)
         raise BadRequestError(f"method {scope['method']} is not taken here; use GET or POST", 405, {"Allow": "GET, POST"})
 
     async def _stream(self, streams: Streams, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, body: bytes) -> None:
         try:
             caller, request = await self._asked(scope, headers, body)
+            if isinstance(request, list):
+                raise BadRequestError("a stream carries one operation; send it without an array around it")
         except ApiError as error:
             await _send_entry(send, refusal(error, JSON))
             return
@@ -132,9 +138,7 @@ async def _send(send: Send, answer: Answer, conditional: RequestHeaders | None) 
         await send(entry.not_modified)
         await send(_EMPTY)
         return
-    content: bytes = entry.body["body"]
-    if answer.extensions is not None:
-        content = content[:-1] + b',"extensions":' + orjson.dumps(answer.extensions) + b"}"
+    content = answer.content
     pairs: list[tuple[bytes, bytes]] = [pair for pair in entry.start["headers"] if pair[0] not in (b"content-length", b"x-millrace-cache")]
     pairs += [*answer.headers, (b"content-length", str(len(content)).encode()), (b"x-millrace-cache", b"miss")]
     start: dict[str, Any] = {**entry.start, "headers": pairs}

@@ -47,8 +47,8 @@ def from_get(query_string: bytes) -> GraphQLRequest:
     return checked(_from_query(query_string), is_get=True)
 
 
-def from_body(body: bytes, content_type: bytes) -> GraphQLRequest:
-    """The request in a POST's body.
+def from_body(body: bytes, content_type: bytes, max_batch: int = 0) -> GraphQLRequest | list[GraphQLRequest]:
+    """The request in a POST's body, or those of a batch, an array of up to ``max_batch`` of them.
 
     Raises:
         BadRequestError: with the status that fits.
@@ -61,7 +61,21 @@ def from_body(body: bytes, content_type: bytes) -> GraphQLRequest:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(f"the body is not JSON: {error}") from None
-    return checked(given, is_get=False)
+    return _batch(given, max_batch) if isinstance(given, list) else checked(given, is_get=False)
+
+
+def _batch(given: list[Any], most: int) -> list[GraphQLRequest]:
+    if not most:
+        raise BadRequestError("batches are not taken; send one request at a time")
+    if not 0 < len(given) <= most:
+        raise BadRequestError(f"the batch holds {len(given)} operations; send 1 to {most}")
+    found = []
+    for number, parameters in enumerate(given):
+        try:
+            found.append(checked(parameters, is_get=False))
+        except BadRequestError as error:
+            raise BadRequestError(f"operation {number} of the batch: {error.message}") from None
+    return found
 
 
 async def read_body(receive: Receive, content_length: bytes, limit: int) -> bytes:
@@ -115,10 +129,8 @@ def checked(parameters: Any, *, is_get: bool) -> GraphQLRequest:
     Raises:
         BadRequestError: names the parameter that has not.
     """
-    if isinstance(parameters, list):
-        raise BadRequestError("batches are not taken; send one request at a time")
     if not isinstance(parameters, dict):
-        raise BadRequestError("the body is not a JSON object with a query")
+        raise BadRequestError("the request is not a JSON object with a query")
     extensions, document_id = parameters.get("extensions"), parameters.get("documentId")
     if document_id is not None and not isinstance(document_id, str):
         raise BadRequestError("documentId: not a string")

@@ -16,6 +16,7 @@ from cassandra.query import PreparedStatement, tuple_factory
 
 from millrace_contracts.reports import PROGRESS_PAYMENTS, PROGRESS_TABLE
 from millrace_contracts.settings import CassandraSettings
+from millrace_graphql import tracing
 from millrace_graphql.errors import UnavailableError
 from millrace_graphql.ranges.fast_rows import ColumnsHandler, column
 
@@ -129,7 +130,8 @@ class Cassandra:
         async with self._slots:
             try:
                 prepared = await self._prepare(statement)
-                return await self._execute(self._session, prepared, arguments)
+                with tracing.span("cassandra", **{"db.system.name": "cassandra", "db.query.text": statement}):
+                    return await self._execute(self._session, prepared, arguments)
             except (RequestExecutionException, NoHostAvailable, OperationTimedOut, DriverException) as error:
                 log.warning("cassandra.read_failed", problem=str(error)[:300])
                 raise UnavailableError("the report store does not answer; try again in some seconds") from error

@@ -18,6 +18,8 @@ from redis.asyncio.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from millrace_graphql import tracing
+
 Command = tuple[str | bytes | int, ...]
 Push = Callable[[list[Any]], None]
 
@@ -183,7 +185,8 @@ class Wire:
         connection = self._connection
         if connection is None or connection.closed.done():
             connection = await self._connected()
-        return await connection.call(commands)
+        with tracing.span("redis", **{"db.system.name": "redis", "db.operation.name": str(commands[0][0])}):
+            return await connection.call(commands)
 
     async def _connected(self) -> Connection:
         async with self._connecting:

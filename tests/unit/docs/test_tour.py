@@ -76,7 +76,7 @@ def test_the_question_of_the_tour_gets_the_answer_of_the_tour(tmp_path: Path) ->
     token = make_token(tmp_path, "merchant", [MERCHANT], 60)
     door = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace")
     answers = Answers(build_schema(), queries, settings, cache, PersistedQueries(None, "t"), None)
-    endpoint = GraphQLEndpoint(answers, cache, door, settings.max_body_bytes)
+    endpoint = GraphQLEndpoint(answers, cache, door, settings)
     client = Client(Starlette(routes=[Route("/graphql", endpoint)]), {"Authorization": f"Bearer {token}"})
     answer = client.post("/graphql", json={"query": fenced("graphql", MERCHANT)}).json()
     assert answer == json.loads(fenced("json", "freshness"))

@@ -74,7 +74,7 @@ def endpoint_for(
     cache = ResponseCache(changes or Changes(), settings.response_cache_bytes)
     trusted = load_manifest(settings.trusted_documents, "t") if settings.trusted_documents else None
     answers = Answers(build_schema(), queries, settings, cache, PersistedQueries(None, "t", trusted), rate_limit)
-    return GraphQLEndpoint(answers, cache, authenticator, settings.max_body_bytes)
+    return GraphQLEndpoint(answers, cache, authenticator, settings)
 
 
 def client_for(folder: Path, answers: Any, token: bool = True, **settings: Any) -> Client:
