@@ -77,6 +77,13 @@ def test_a_caller_who_does_not_record_is_not_recorded() -> None:
     assert traced("http://collector", UNSAMPLED) == []
 
 
+def test_what_the_server_reads_for_itself_is_no_trace() -> None:
+    heard = Heard()
+    with tracing.tracing("http://collector", "MILLRACE_API_TRACES", heard), tracing.span("redis"):
+        pass
+    assert heard.spans == []
+
+
 def test_without_a_collector_nothing_is_recorded() -> None:
     assert traced("", PARENT) == []
 
