@@ -13,6 +13,7 @@ from millrace_cdc.errors import Misconfigured, Unavailable
 from millrace_cdc.mongo import connect, now_ms, translated
 from millrace_cdc.progress import read_records
 from millrace_cdc.projection import Share
+from millrace_cdc.reporting import answering
 from millrace_cdc.requests import encode_request, request_key
 from millrace_cdc.running import COMMAND_SECONDS, Configuration
 
@@ -41,7 +42,7 @@ def _try(settings: Configuration, filter_json: str) -> None:
             raise ValueError("it is not an object")
     except (ValueError, TypeError) as error:
         raise Misconfigured(f'--filter {filter_json!r} is not extended JSON ({error}); write for example {{"merchantId": "m1"}}') from None
-    with connect(settings.mongo.relay_uri) as client, translated(settings.relay.collection):
+    with answering(), connect(settings.mongo.relay_uri) as client, translated(settings.relay.collection):
         try:
             client[settings.names.database][settings.relay.collection].find_one(found)
         except OperationFailure as error:

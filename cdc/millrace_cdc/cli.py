@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import click
 import orjson
@@ -14,7 +15,7 @@ from millrace_cdc.errors import RelayError
 from millrace_cdc.letters_cli import dead_letters
 from millrace_cdc.migrating import migrate
 from millrace_cdc.projection import Share
-from millrace_cdc.reporting import AS_JSON, Failed, reported
+from millrace_cdc.reporting import AS_JSON, reported
 from millrace_cdc.running import Configuration, run_stream, run_streams
 from millrace_cdc.skipping import skip
 from millrace_cdc.starting import start_from
@@ -69,16 +70,22 @@ def run(environ: Mapping[str, str], ops_port: int | None, streams: int | None, s
     configure(settings.runtime, "relay")
     structlog.contextvars.bind_contextvars(collection=settings.namespace)
     stop = StopSignal().install()
-    try:
+    with reported(), _logged():
         if stream is None and (count > 1 or shared):
             run_streams(settings, count, ops_port, stop, environ, shared=shared)
         else:
             run_stream(settings, Share(stream or 0, count), ops_port, stop, child=child)
-    except RelayError as error:
-        structlog.get_logger().error("relay ended", error=str(error), exit_code=error.exit_code)
-        raise Failed(error) from None
     structlog.get_logger().info("relay stopped")
     return exit_codes.OK
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except RelayError as error:
+        structlog.get_logger().error("relay ended", error=str(error), exit_code=error.exit_code)
+        raise
 
 
 @relay.command("migrate")

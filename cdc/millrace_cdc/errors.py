@@ -5,10 +5,14 @@ from __future__ import annotations
 from millrace_contracts import exit_codes
 
 
-class RelayError(Exception):
-    """Ends the relay. The message is one line for a person; ``exit_code`` is what the process exits with."""
+class CaptureError(Exception):
+    """Base of the tier's errors that end a command: one line for a person, and what the process exits with."""
 
     exit_code = exit_codes.FATAL
+
+
+class RelayError(CaptureError):
+    """Ends the relay, a replay, or a command about them."""
 
 
 class Fenced(RelayError):

@@ -19,6 +19,7 @@ from millrace_cdc.errors import Misconfigured, RelayError, Unavailable
 from millrace_cdc.events import EventForm
 from millrace_cdc.mongo import RawReader, cluster_now, connect
 from millrace_cdc.projection import Share
+from millrace_cdc.reporting import answering
 from millrace_cdc.running import COMMAND_SECONDS, Configuration
 from millrace_cdc.snapshot_source import ReadEncoder
 from millrace_contracts import topics as names
@@ -98,7 +99,7 @@ def retry(settings: Configuration, letter: Letter) -> str:
     if letter.key is None:
         raise Misconfigured(f"dead letter {letter.offset} has no key; read the document with its token {letter.value.get('token')}")
     capture = settings.quick().capture(Share())
-    with connect(settings.mongo.relay_uri) as client:
+    with answering(), connect(settings.mongo.relay_uri) as client:
         at = cluster_now(client, capture.database, capture.collection)
         reader = RawReader(client, capture.database, capture.collection)
         ids: list[Any] = [letter.key, *([ObjectId(letter.key)] if ObjectId.is_valid(letter.key) else [])]

@@ -7,23 +7,29 @@ from contextlib import contextmanager
 
 import click
 
-from millrace_cdc.errors import RelayError
+from millrace_cdc.errors import CaptureError, SourceLost, Unavailable
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 
 
-class Failed(click.ClickException):
-    """A command ended with an error; its exit code says of which kind."""
-
-    def __init__(self, error: RelayError) -> None:
-        super().__init__(str(error))
-        self.exit_code: int = error.exit_code  # type: ignore[misc]
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn the tier's errors into one line on standard error and their exit code."""
+    try:
+        yield
+    except CaptureError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise click.exceptions.Exit(error.exit_code) from None
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turn the tier's errors into one line and an exit code."""
+def answering() -> Iterator[None]:
+    """A command does not wait for MongoDB as the relay does: that it is away ends it.
+
+    Raises:
+        Unavailable: MongoDB does not answer.
+    """
     try:
         yield
-    except RelayError as error:
-        raise Failed(error) from None
+    except SourceLost as error:
+        raise Unavailable(f"MongoDB does not answer ({str(error).split(', Timeout:')[0]}); see MILLRACE_MONGO_RELAY_URI") from None

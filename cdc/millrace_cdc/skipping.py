@@ -13,6 +13,7 @@ from millrace_cdc.portions import Portion
 from millrace_cdc.probing import next_change
 from millrace_cdc.progress import Position, position_key, read_records
 from millrace_cdc.projection import Share
+from millrace_cdc.reporting import answering
 from millrace_cdc.running import COMMAND_SECONDS, Configuration
 from millrace_cdc.tokens import BadToken, position
 from millrace_cdc.topology import positions
@@ -42,7 +43,7 @@ def skip(settings: Configuration, token: str, reason: str) -> str:
         raise Misconfigured(
             f"{capture.namespace} is past {token} already, or was never captured; `millrace relay status` shows where it is"
         )
-    with connect(settings.mongo.relay_uri) as client:
+    with answering(), connect(settings.mongo.relay_uri) as client:
         chosen = _stopped_at(client, capture.database, capture.collection, before, token)
     sink = settings.sink(capture.topics, capture.max_message_bytes, chosen.stream, StopSignal())
     sink.fence()

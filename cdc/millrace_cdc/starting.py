@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from millrace_cdc.capture import Capture
-from millrace_cdc.errors import Misconfigured, SourceLost, Unavailable
+from millrace_cdc.errors import Misconfigured
 from millrace_cdc.migrating import fenced, write_positions
 from millrace_cdc.mongo import connect, now_ms
 from millrace_cdc.portions import Portion
@@ -17,6 +17,7 @@ from millrace_cdc.projection import Share
 from millrace_cdc.replay import bookmarks
 from millrace_cdc.replay.history import History, Place
 from millrace_cdc.replay.points import parse
+from millrace_cdc.reporting import answering
 from millrace_cdc.running import COMMAND_SECONDS, Configuration
 from millrace_cdc.snapshot import INITIAL, snapshot_key
 from millrace_cdc.topology import cluster_time, known
@@ -81,12 +82,9 @@ def _find(settings: Configuration, capture: Capture, records: Records, text: str
     def token_of(name: str) -> str:
         return bookmarks.find(capture.namespace, records, name).token
 
-    try:
-        with connect(settings.mongo.relay_uri) as client:
-            history = History(client, capture.database, capture.collection, token_of)
-            place = history.find("POINT", parse("POINT", text, time.time()), history.reach())
-    except SourceLost as error:
-        raise Unavailable(f"MongoDB does not answer ({str(error).split(', Timeout:')[0]}); see MILLRACE_MONGO_RELAY_URI") from None
+    with answering(), connect(settings.mongo.relay_uri) as client:
+        history = History(client, capture.database, capture.collection, token_of)
+        place = history.find("POINT", parse("POINT", text, time.time()), history.reach())
     # Behind the newest change, not at it: what is there now has been seen.
     return Place((place.at[0], place.at[1] + 1), None, place.words) if text == "now" else place
 

@@ -21,6 +21,8 @@ from confluent_kafka.admin import (
 )
 from pydantic import Field
 
+from millrace_cdc.errors import Unavailable
+from millrace_cdc.reporting import reported
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import KafkaSettings, NamesSettings, Settings
 from millrace_contracts.topics import Topic, declared
@@ -53,12 +55,6 @@ class Change:
         return f"{self.sign} {self.topic}: {self.detail}"
 
 
-class Unavailable(click.ClickException):
-    """No broker answers."""
-
-    exit_code = exit_codes.UNAVAILABLE
-
-
 @click.group()
 def topics() -> None:
     """Declare the Kafka topics; safe to repeat, never removes anything.
@@ -74,7 +70,8 @@ def topics() -> None:
 @click.pass_obj
 def plan_command(environ: Mapping[str, str], as_json: bool) -> int:
     """Print what `apply` would do: + is missing, ~ differs, ! has more partitions than declared and is left alone."""
-    changes = _compare(*_connected(environ))
+    with reported():
+        changes = _compare(*_connected(environ))
     _report(changes, as_json)
     return exit_codes.DIFFERENT if any(change.sign != "!" for change in changes) else exit_codes.OK
 
@@ -89,12 +86,13 @@ def apply_command(environ: Mapping[str, str], as_json: bool) -> int:
     MILLRACE_TOPICS_REPLICATION_FACTOR (1), _PAYMENT_PARTITIONS (4) and _DIMENSION_PARTITIONS (1) size them.
     More partitions for payments move keys: stop the relay first, see cdc/README.md.
     """
-    admin, wanted, settings = _connected(environ)
-    changes = _compare(admin, wanted, settings)
-    for change in changes:
-        _make(admin, change, settings)
-    if changes:
-        _await_leaders(admin, wanted)
+    with reported():
+        admin, wanted, settings = _connected(environ)
+        changes = _compare(admin, wanted, settings)
+        for change in changes:
+            _make(admin, change, settings)
+        if changes:
+            _await_leaders(admin, wanted)
     _report(changes, as_json)
     return exit_codes.OK
 

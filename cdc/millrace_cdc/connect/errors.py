@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from millrace_cdc.errors import CaptureError
 from millrace_contracts import exit_codes
 
 
-class ConnectError(Exception):
+class ConnectError(CaptureError):
     """Base of every error of this package; ``message`` is one line for a person."""
-
-    exit_code = exit_codes.FATAL
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from millrace_cdc.connect.client import PATIENCE
-from millrace_cdc.connect.errors import ConnectError
 from millrace_cdc.connect.session import Session, opened
 from millrace_cdc.connect.status import Report
+from millrace_cdc.reporting import reported
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table or lines.")
 WIDTH = 160
@@ -24,12 +24,8 @@ WIDTH = 160
 @contextmanager
 def session(environ: Mapping[str, str], *, patience: float = PATIENCE) -> Iterator[Session]:
     """A session whose errors end the command in one line."""
-    try:
-        with opened(environ, patience=patience) as open_session:
-            yield open_session
-    except ConnectError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        raise click.exceptions.Exit(error.exit_code) from None
+    with reported(), opened(environ, patience=patience) as open_session:
+        yield open_session
 
 
 def json_text(document: object) -> str:

@@ -10,14 +10,14 @@ import click
 import orjson
 
 from millrace_cdc.capture import Capture
-from millrace_cdc.errors import Misconfigured, RelayError, SourceLost
+from millrace_cdc.errors import Misconfigured
 from millrace_cdc.mongo import Client, connect
 from millrace_cdc.progress import Records, read_records
 from millrace_cdc.projection import CAPTURED, WHOLE
 from millrace_cdc.replay import bookmarks
 from millrace_cdc.replay.history import History
+from millrace_cdc.reporting import answering, reported
 from millrace_cdc.running import Configuration
-from millrace_contracts import exit_codes
 from millrace_runtime import logs
 
 READ_PATIENCE = 90.0
@@ -61,7 +61,7 @@ def session(environ: Mapping[str, str], collection: str | None, tier: str) -> It
     """A session whose errors end the command in one line with their exit code."""
     settings = Configuration.load(environ if collection is None else {**environ, "MILLRACE_RELAY_COLLECTION": collection})
     logs.configure(settings.runtime, tier)
-    try:
+    with reported(), answering():
         if settings.relay.collection not in CAPTURED:
             raise Misconfigured(
                 f"--collection: {settings.relay.collection} is not captured by the relay ({', '.join(CAPTURED)} is); "
@@ -70,15 +70,6 @@ def session(environ: Mapping[str, str], collection: str | None, tier: str) -> It
         found = settings.quick().capture(WHOLE)
         with connect(settings.mongo.relay_uri) as client:
             yield Session(settings, found, client)
-    except RelayError as error:
-        _end(str(error), error.exit_code)
-    except SourceLost as error:
-        _end(f"MongoDB does not answer ({str(error).split(', Timeout:')[0]}); is the stack up?", exit_codes.UNAVAILABLE)
-
-
-def _end(message: str, code: int) -> None:
-    click.echo(f"Error: {message}", err=True)
-    raise click.exceptions.Exit(code) from None
 
 
 def show_json(document: object) -> None:
