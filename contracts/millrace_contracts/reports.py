@@ -42,6 +42,14 @@ CONTENT: Final = (*COUNTERS, *BREAKDOWNS, *SKETCHES, "revision")
 REPORTS_TABLE: Final = "reports"
 PROGRESS_TABLE: Final = "progress"
 MERCHANTS_TABLE: Final = "merchants"
+CUSTOMERS_TABLE: Final = "customer_days"
+"""New and returning customers by closed day of the merchant's calendar, over all currencies, as exact counts.
+
+A customer is new on the first day on which they have a succeeded payment at the merchant, and returning on every later one;
+``customers`` = ``new_customers`` + ``returning_customers``. ``window_start`` is the first instant of the day, as of the reports of grain
+``1d``. Written by ``process customers``: a row is there once its day is closed, and all of them are as of the ``complete_through`` of
+``PROGRESS_CUSTOMERS``; ``version`` is the guard of I7 as in ``reports``.
+"""
 
 
 def statements(keyspace: str, replication: str) -> list[str]:
@@ -62,6 +70,9 @@ def statements(keyspace: str, replication: str) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS {keyspace}.{MERCHANTS_TABLE} ("
         "merchant_id text PRIMARY KEY, name text, grade text, country text, region text, city text, business_type text, "
         "time_zone text, currency text, status text, version bigint)",
+        f"CREATE TABLE IF NOT EXISTS {keyspace}.{CUSTOMERS_TABLE} ("
+        "merchant_id text, window_start timestamp, customers bigint, new_customers bigint, returning_customers bigint, "
+        f"version bigint, complete_through timestamp, PRIMARY KEY (merchant_id, window_start)) WITH compaction = {compaction}",
     ]
 
 
@@ -69,3 +80,5 @@ PROGRESS_PAYMENTS: Final = "payments"
 """The ``name`` of the payments stream in the progress table."""
 PROGRESS_ROLLUPS: Final = "rollups"
 """The ``name`` of the hours' and days' progress; its ``complete_through`` says that every change committed up to then is in them too."""
+PROGRESS_CUSTOMERS: Final = "customers"
+"""The ``name`` of the progress of the customers' counts; its ``complete_through`` says the same of them."""
