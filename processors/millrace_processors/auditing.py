@@ -1,8 +1,9 @@
-"""The audit job: what Kafka holds beside the lake, and the lake beside the reports, window by window, each with a certificate.
+"""The audit job: MongoDB, Kafka, the lake and the reports beside one another, window by window, each with a certificate.
 
 Kafka's events are decoded and derived again: each of their facts has to be in the lake, at its version and with its content. The lake's
-facts are computed again: each of their reports has to be in the store, byte for byte (I6). Only changes from before completeThrough
-count, and only differences that are still there when they are looked at again: the stream may be at work meanwhile.
+facts are computed again: each of their reports has to be in the store, byte for byte (I6). The lake's newest facts have to be as many, and
+as much money, as MongoDB's payments had at that cluster time; and Kafka has to hold what the relay counted as written. Only changes from
+before completeThrough count, and only differences that are still there when they are looked at again: the stream may be at work meanwhile.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 import pyarrow as pa
@@ -23,8 +24,9 @@ from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
 from millrace_contracts.windows import WINDOW, from_ms
-from millrace_processors import decoding, facts, refresh, report_diff, reports, sources, tables
+from millrace_processors import audit_places, certificates, decoding, facts, mongo_facts, refresh, report_diff, reports, sources, tables
 from millrace_processors.arrow_batches import whole_keys
+from millrace_processors.audit_places import Places
 from millrace_processors.errors import CommandError
 from millrace_processors.facts import COLUMNS, KEY
 from millrace_processors.lake import Lake, Snapshot
@@ -45,7 +47,11 @@ _VERDICTS = "window_ms bigint, reports bigint, differing bigint, example string"
 
 @dataclass(frozen=True)
 class Window:
-    """A window that differs. Facts and amounts: of those that Kafka has, and how much of them the lake has."""
+    """A window that differs. ``kafka`` and ``lake``: facts and amounts that Kafka has, and how much of them the lake has.
+
+    ``mongo`` and ``live``: the present facts by MongoDB and by the lake; ``relay`` and ``topic``: the events that the relay has counted,
+    and those that the topic holds. None where that was not compared.
+    """
 
     start: datetime
     kafka_facts: int
@@ -55,11 +61,21 @@ class Window:
     reports: int
     differing_reports: int
     example: str | None
+    mongo_facts: int | None = None
+    mongo_amount: int | None = None
+    live_facts: int | None = None
+    live_amount: int | None = None
+    relay_events: int | None = None
+    topic_events: int | None = None
+    of_mongo: bool = False
+    """Whether MongoDB and the lake differ."""
+    of_relay: bool = False
+    """Whether the topic lacks what the relay has written; nothing but the source itself can mend that."""
 
 
 @dataclass(frozen=True)
 class Audited:
-    """What was compared. ``certified``: windows that are closed and equal all the way."""
+    """What was compared. ``certified``: windows that are closed and equal all the way; ``left_out``: places that were not looked at."""
 
     through_ms: int
     windows: int = 0
@@ -67,31 +83,34 @@ class Audited:
     differing: list[Window] = field(default_factory=list)
     repaired_facts: int = 0
     repaired_reports: int = 0
+    left_out: list[str] = field(default_factory=list)
 
 
 def run(config: Config, lake: Lake, scope: Scope, *, repair: bool = False, settle_seconds: float = SETTLE_SECONDS) -> Audited:
     """Compare the windows of a scope, write their certificates, and put right what differs where that is asked for.
 
     Raises:
-        CommandError: nothing is complete yet, or there is no topic.
+        CommandError: nothing is complete yet, there is no topic, or MongoDB's user is refused.
+        UnavailableError: MongoDB does not answer.
     """
     through = ProgressTable(tables.connected(config), config.names.keyspace).through(PROGRESS_PAYMENTS)
     newest = lake.current()
     if through is None or newest is None:
         raise CommandError("nothing is complete yet, so there is nothing to audit; let `millrace process stream` write its first reports")
+    beside = audit_places.look(config, lake.session, scope, through)
     known = _known(config, lake, scope, through).persist()
     try:
-        found = _compared(config, lake, newest, known, scope.condition())
+        found = _compared(config, lake, newest, known, scope, scope.times(), beside)
         differing = _differing(found)
         if differing:
             threading.Event().wait(settle_seconds)
-            found, newest = _again(config, lake, known, found, differing), lake.current() or newest
+            found, newest = _again(config, lake, scope, known, found, differing, beside), lake.current() or newest
             differing = _differing(found)
-        _certify(lake, found, newest, through)
+        certificates.write(lake, found, newest.version, through, _closed(through))
         sums = found.agg(F.count("*"), F.count_if(F.col("equal") & _closed(through))).first()
         assert sums is not None
-        mended = _repair(config, lake, known, differing, through) if repair and differing else (0, 0)
-        return Audited(through, sums[0], sums[1], differing, *mended)
+        mended = _repair(config, lake, scope, known, differing, through) if repair and differing else (0, 0)
+        return Audited(through, sums[0], sums[1], differing, *mended, beside.left_out)
     finally:
         known.unpersist()
 
@@ -109,14 +128,17 @@ def _digested(found: DataFrame) -> DataFrame:
     return found.select(*COLUMNS, F.xxhash64(*COLUMNS).alias("digest"))
 
 
-def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, condition: Column) -> DataFrame:
-    """One row a window: counts, sums and digests of Kafka's facts and of those that the lake has of them, and how its reports fare."""
-    facts_of = lake.read(newest).where(condition)
+def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, scope: Scope, within: Column, beside: Places) -> DataFrame:
+    """One row a window: counts, sums and digests of Kafka's facts and of those that the lake has of them, and how its reports fare.
+
+    Beside them what the other places say, and ``of_mongo``, ``of_relay``: whether they differ.
+    """
+    facts_of = lake.read(newest).where(scope.condition() & within)
     held = _digested(facts_of).select("digest").distinct().withColumn("held", F.lit(True))
     amount = F.coalesce("amount", F.lit(0).cast("bigint"))
     here = F.coalesce("held", F.lit(False))
     by_window = (
-        known.where(condition)
+        known.where(within)
         .join(held, "digest", "left")
         .groupBy("window_start")
         .agg(
@@ -135,10 +157,11 @@ def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, co
     )
     named = of_reports.withColumn("window_start", F.timestamp_millis("window_ms")).drop("window_ms")
     joined = by_window.join(named, "window_start", "full")
-    numbers = [name for name in joined.columns if name not in ("window_start", "example")]
-    filled = joined.fillna(0, numbers)
+    filled = joined.fillna(0, [name for name in joined.columns if name not in ("window_start", "example")])
+    told = beside.join(filled, facts_of, within)
     same = (F.col("kafka_facts") == F.col("lake_facts")) & (F.col("kafka_digest") == F.col("lake_digest"))
-    return filled.withColumn("equal", same & (F.col("differing_reports") == 0)).localCheckpoint()
+    equal = same & (F.col("differing_reports") == 0) & ~F.col("of_mongo") & ~F.col("of_relay")
+    return told.withColumn("equal", equal).localCheckpoint()
 
 
 def _task(sink: refresh.Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -158,16 +181,18 @@ _SCHEMA = pa.schema([("window_ms", pa.int64()), ("reports", pa.int64()), ("diffe
 
 def _differing(found: DataFrame) -> list[Window]:
     rows = found.where("NOT equal").orderBy("window_start").limit(MOST_NAMED).withColumn("ms", F.unix_millis("window_start")).collect()
-    names = ("kafka_facts", "lake_facts", "kafka_amount", "lake_amount", "reports", "differing_reports", "example")
+    names = [each.name for each in fields(Window)][1:]
     return [Window(from_ms(row["ms"]), *(row[name] for name in names)) for row in rows]
 
 
-def _again(config: Config, lake: Lake, known: DataFrame, found: DataFrame, differing: list[Window]) -> DataFrame:
+def _again(
+    config: Config, lake: Lake, scope: Scope, known: DataFrame, found: DataFrame, differing: list[Window], beside: Places
+) -> DataFrame:
     """The comparison with the windows that differed looked at again."""
     newest = lake.current()
     assert newest is not None
-    condition = _in(differing)
-    return found.where(~condition).unionByName(_compared(config, lake, newest, known, condition)).localCheckpoint()
+    within = _in(differing)
+    return found.where(~within).unionByName(_compared(config, lake, newest, known, scope, within, beside)).localCheckpoint()
 
 
 def _in(windows: list[Window]) -> Column:
@@ -178,38 +203,38 @@ def _closed(through_ms: int) -> Column:
     return F.col("window_start") <= F.lit(from_ms(through_ms) - WINDOW)
 
 
-def _certify(lake: Lake, found: DataFrame, newest: Snapshot, through_ms: int) -> None:
-    """Write one certificate a window; ``complete`` says that it is closed and equal all the way."""
-    complete = F.col("equal") & _closed(through_ms)
-    rows = found.withColumns(
-        {
-            "audited_at": F.timestamp_millis(F.lit(time.time_ns() // 1_000_000)),
-            "complete_through": F.timestamp_millis(F.lit(through_ms)),
-            "version": F.lit(newest.version),
-            "complete": complete,
-        }
-    )
-    names = lake.declare_certificates()
-    rows.select(*names).writeTo(lake.certificates).append()
+def _repair(config: Config, lake: Lake, scope: Scope, known: DataFrame, differing: list[Window], through_ms: int) -> tuple[int, int]:
+    """(facts, reports) that were put right: what the lake lacks of Kafka, what MongoDB has otherwise, and these windows' reports."""
+    condition = _in(differing)
+    mended = _from_kafka(lake, known, differing)
+    if any(each.of_mongo for each in differing):
+        span = Scope(differing[0].start, differing[-1].start + WINDOW, scope.merchants)
+        found = mongo_facts.lacking(config, lake, span, condition)
+        try:
+            found.append(config, lake)
+            mended += found.corrected + found.retracted
+        finally:
+            found.close()
+    done = refresh.whole(config, lake, condition, through_ms, refresh.Mode.COMPARE_AND_WRITE)
+    return mended, done.changed + done.added
 
 
-def _repair(config: Config, lake: Lake, known: DataFrame, differing: list[Window], through_ms: int) -> tuple[int, int]:
-    """(facts, reports) that were put right: what the lake lacks of Kafka's facts, then the reports of just these windows."""
+def _from_kafka(lake: Lake, known: DataFrame, differing: list[Window]) -> int:
+    """Append what the lake lacks of Kafka's facts; how many these are."""
     condition = _in(differing)
     newest = lake.current()
     assert newest is not None
     held = _digested(lake.read(newest).where(condition)).persist()
+    missing = known.where(condition).join(held.select("digest"), "digest", "left_anti").persist()
     try:
-        missing = known.where(condition).join(held.select("digest"), "digest", "left_anti").persist()
         lacking = missing.count()
         if lacking:
             _unsay(lake, missing, held, differing)
             lake.append(missing, REPAIR, time.time_ns() // 1000)
-        missing.unpersist()
+        return lacking
     finally:
+        missing.unpersist()
         held.unpersist()
-    done = refresh.whole(config, lake, condition, through_ms, refresh.Mode.COMPARE_AND_WRITE)
-    return lacking, done.changed + done.added
 
 
 def _unsay(lake: Lake, missing: DataFrame, held: DataFrame, differing: list[Window]) -> None:

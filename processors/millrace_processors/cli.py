@@ -26,13 +26,15 @@ def process() -> None:
     millrace process stream     keep the reports up to date
     millrace process reprocess  compute reports again, and say what became different
     millrace process rollup     merge the reports of closed hours and days
+    millrace process customers  count new and returning customers of closed days
     millrace process maintain   keep the lake's files and snapshots in order
-    millrace process audit      compare Kafka, lake and reports, and repair
+    millrace process audit      compare MongoDB, Kafka, lake and reports, and repair
     """
 
 
 process.add_command(reprocess_cli.reprocess)
 process.add_command(jobs_cli.rollup)
+process.add_command(jobs_cli.customers)
 process.add_command(upkeep_cli.maintain)
 process.add_command(upkeep_cli.audit)
 

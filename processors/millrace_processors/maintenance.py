@@ -2,17 +2,18 @@
 
 Safe beside the stream, which only appends. Superseded versions stay: revisions count them. Of the snapshots these stay: the recent
 ones, which something may be reading; the newest of each query, by which a batch that runs again finds what it has appended; and those
-since the last rollup, which tell it what has been touched.
+since the last rollup and the last count of customers, which tell them what has been touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import Row
 
+from millrace_processors import first_seen
 from millrace_processors.lake import Lake, Retained
 from millrace_processors.rollup_state import RollupState
 from millrace_processors.session import CATALOG
@@ -48,21 +49,23 @@ class Maintained:
     dropped_facts: int = 0
 
 
-def run(lake: Lake, plan: Plan, rollups: RollupState | None, tell: Callable[[str], None]) -> list[Maintained]:
-    """Maintain every table of the lake."""
+def run(lake: Lake, plan: Plan, jobs: Sequence[RollupState], tell: Callable[[str], None]) -> list[Maintained]:
+    """Maintain every table of the lake. ``jobs``: what the last rollup, and the other jobs over closed days, have come to."""
     now = datetime.now(UTC)
     dropped = _drop(lake, now - plan.retention)
     done = []
-    for table, since in (
-        (lake.facts, rollups.facts if rollups else None),
-        (lake.merchants, rollups.merchants if rollups else None),
-        (lake.users, None),
-    ):
+    tables: list[tuple[str, list[int | None]]] = [
+        (lake.facts, [each.facts for each in jobs]),
+        (lake.merchants, [each.merchants for each in jobs]),
+        (lake.users, []),
+        *((name, []) for name in (first_seen.table(lake), lake.certificates) if lake.session.catalog.tableExists(name)),
+    ]
+    for table, since in tables:
         tell(f"{table}: joining small files")
         joined = _join(lake, table, plan.small_files)
         tell(f"{table}: expiring snapshots")
         snapshots = lake.snapshots(table)
-        kept = needed(snapshots, now, plan.keep, since)
+        kept = set().union(*(needed(snapshots, now, plan.keep, each) for each in since or [None]))
         expired = [each.id for each in snapshots if each.id not in kept]
         _expire(lake, table, expired)
         tell(f"{table}: looking for orphaned files")

@@ -22,10 +22,10 @@ class RollupState:
 
 
 class RollupProgress:
-    """The row of the rollups in the progress table, beside that of the reports."""
+    """The row of the rollups, or of another job over closed windows, in the progress table, beside that of the reports."""
 
-    def __init__(self, session: Session, keyspace: str) -> None:
-        self._session = session
+    def __init__(self, session: Session, keyspace: str, name: str = PROGRESS_ROLLUPS) -> None:
+        self._session, self._name = session, name
         table = f"{keyspace}.{PROGRESS_TABLE}"
         self._read = session.prepare(f"SELECT to_unix_timestamp(complete_through) AS through, detail FROM {table} WHERE name = ?")  # noqa: S608
         # Stamped with the instant itself: a rollup that is behind can not take it back (I7).
@@ -34,7 +34,7 @@ class RollupProgress:
 
     def load(self) -> RollupState | None:
         """What was saved last."""
-        row = self._session.execute(self._read, (PROGRESS_ROLLUPS,)).one()
+        row = self._session.execute(self._read, (self._name,)).one()
         if row is None or row.through is None or not row.detail:
             return None
         detail = json.loads(row.detail)
@@ -43,5 +43,5 @@ class RollupProgress:
     def save(self, state: RollupState, version: int) -> None:
         """Write it; only once the hours and days that it speaks of are in the store."""
         detail = json.dumps({"lake": state.lake, "facts": state.facts, "merchants": state.merchants})
-        self._session.execute(self._rest, (PROGRESS_ROLLUPS, version, detail))
-        self._session.execute(self._through, (PROGRESS_ROLLUPS, from_ms(state.through_ms), state.through_ms * 1000))
+        self._session.execute(self._rest, (self._name, version, detail))
+        self._session.execute(self._through, (self._name, from_ms(state.through_ms), state.through_ms * 1000))

@@ -22,12 +22,14 @@ class Scope:
 
     def condition(self) -> Column:
         """The scope as a condition on the lake, which skips the files that it leaves out."""
+        return self.times() & F.col("merchant_id").isin(*self.merchants) if self.merchants else self.times()
+
+    def times(self) -> Column:
+        """The same of the windows only."""
         found = F.lit(True)
         if self.start is not None:
             found = found & (F.col("window_start") >= F.lit(self.start))
-        if self.end is not None:
-            found = found & (F.col("window_start") < F.lit(self.end))
-        return found & F.col("merchant_id").isin(*self.merchants) if self.merchants else found
+        return found if self.end is None else found & (F.col("window_start") < F.lit(self.end))
 
     def filter(self) -> dict[str, Any]:
         """The payments, as MongoDB's filter, that may have facts in the scope.

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from millrace_contracts import exit_codes
+from millrace_contracts.reports import PROGRESS_CUSTOMERS, PROGRESS_ROLLUPS
 from millrace_processors.jobs_cli import JSON, Instant, job, show
 from millrace_runtime.stopping import StopSignal
 
 if TYPE_CHECKING:
-    from millrace_processors.auditing import Audited
+    from millrace_processors.auditing import Audited, Window
 
 
 @click.command()
@@ -37,9 +38,10 @@ def maintain(environ: Mapping[str, str], keep_hours: int, retention_days: int, s
     from millrace_processors.rollup_state import RollupProgress
 
     with job(environ, "maintain") as (config, lake):
-        rollups = RollupProgress(tables.connected(config), config.names.keyspace).load()
+        names = (PROGRESS_ROLLUPS, PROGRESS_CUSTOMERS)
+        found = [RollupProgress(tables.connected(config), config.names.keyspace, name).load() for name in names]
         plan = maintenance.Plan(timedelta(hours=keep_hours), timedelta(days=retention_days), small_files)
-        done = maintenance.run(lake, plan, rollups, lambda line: click.echo(line, err=True))
+        done = maintenance.run(lake, plan, [each for each in found if each is not None], lambda line: click.echo(line, err=True))
     lines = [
         f"{each.table}: {each.joined_files:,} files joined into {each.new_files:,}, {each.expired_snapshots:,} snapshots expired and "
         f"{each.kept_snapshots:,} kept, {each.orphans:,} orphaned files removed"
@@ -67,11 +69,13 @@ def audit(
     every: int | None,
     as_json: bool,
 ) -> int:
-    """Compare Kafka with the lake and the lake with the reports, window by window, and write a certificate for each.
+    """Compare MongoDB, Kafka, the lake and the reports, window by window, and write a certificate for each.
 
     \b
     Counts, sums and a digest that does not depend on the order have to be equal; a difference has to last to count, since the stream
-    may be at work. The certificates are the rows of the lake's table `certificates`. Safe to repeat, safe to kill.
+    may be at work. MongoDB is looked at as it was when all was complete (MILLRACE_MONGO_TRUTH_URI; it remembers some minutes), and what the
+    relay has counted as written has to be in Kafka. The certificates are the rows of the lake's table `certificates`.
+    Safe to repeat, safe to kill.
     Example: millrace process audit --start 2026-11-24 --json
              millrace process audit --repair
     Exit codes: 0 all equal, or repaired; 1 windows differ; 2 a wrong option or nothing complete yet; 3 a server is away;
@@ -88,21 +92,35 @@ def audit(
             found = auditing.run(config, lake, Scope(start, end, merchants), repair=repair)
             show(as_json, asdict(found), told_audit(found))
             if every is None or stop.wait(every):
-                return exit_codes.DIFFERENT if found.differing and not repair else exit_codes.OK
+                mended = repair and not any(each.of_relay for each in found.differing)
+                return exit_codes.DIFFERENT if found.differing and not mended else exit_codes.OK
 
 
 def told_audit(found: Audited) -> str:
     """An audit in words."""
     through = datetime.fromtimestamp(found.through_ms / 1000, UTC)
-    lines = [
-        f"{each.start:%Y-%m-%dT%H:%MZ}: {each.kafka_facts:,} facts in Kafka, {each.lake_facts:,} of them in the lake (amounts "
-        f"{each.kafka_amount:,} and {each.lake_amount:,}); {each.differing_reports:,} of {each.reports:,} reports differ"
-        + (f", such as {each.example}" if each.example else "")
-        for each in found.differing
-    ]
+    lines = [_told_window(each) for each in found.differing] + [f"Not compared: {each}" for each in found.left_out]
     lines.append(
         f"{found.certified:,} of {found.windows:,} windows certified, {len(found.differing):,} differ, up to {through:%Y-%m-%dT%H:%M:%SZ}"
     )
     if found.repaired_facts or found.repaired_reports:
         lines.append(f"Repaired: {found.repaired_facts:,} facts, {found.repaired_reports:,} reports")
     return "\n".join(lines)
+
+
+def _told_window(window: Window) -> str:
+    said = [
+        f"{window.kafka_facts:,} facts in Kafka, {window.lake_facts:,} of them in the lake (amounts {window.kafka_amount:,} and "
+        f"{window.lake_amount:,})"
+    ]
+    if window.of_mongo:
+        said.append(
+            f"{window.mongo_facts:,} in MongoDB and {window.live_facts:,} in the lake now (amounts {window.mongo_amount:,} and "
+            f"{window.live_amount:,})"
+        )
+    if window.of_relay:
+        said.append(f"Kafka has {window.topic_events:,} of {window.relay_events:,} events that the relay has written")
+    said.append(
+        f"{window.differing_reports:,} of {window.reports:,} reports differ" + (f", such as {window.example}" if window.example else "")
+    )
+    return f"{window.start:%Y-%m-%dT%H:%MZ}: {'; '.join(said)}"

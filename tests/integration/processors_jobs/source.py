@@ -13,6 +13,7 @@ from pymongo import MongoClient, ReplaceOne
 from millrace_contracts.windows import from_ms
 from millrace_mongo_init.cli import mongo_init
 from tests.integration.processors_jobs.history import Event
+from tests.support.waiting import wait_until
 
 
 class Source:
@@ -36,10 +37,15 @@ class Source:
         self.payments.bulk_write(made, ordered=False, bypass_document_validation=True)
 
     def now_ms(self) -> int:
-        """The cluster time, to the second, behind everything that was written."""
+        """A cluster time, to the second, behind everything that was written."""
+        written = self._second()
+        wait_until(lambda: self._second() > written, 10, "the next second")
+        return self._second() * 1000
+
+    def _second(self) -> int:
         self._client.admin.command({"appendOplogNote": 1, "data": {}})
         reply = self._database.command({"find": "payments", "filter": {"_id": None}, "readConcern": {"level": "snapshot"}})
-        return int(reply["cursor"]["atClusterTime"].time) * 1000
+        return int(reply["cursor"]["atClusterTime"].time)
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -44,7 +44,7 @@ def test_files_are_joined_and_snapshots_expired_and_nothing_else_changes(pipelin
     os.utime(orphan, (old, old))
 
     told: list[str] = []
-    facts, *_ = maintenance.run(pipeline.lake, Plan(keep=timedelta(0), small_files=2), state, told.append)
+    facts, *_ = maintenance.run(pipeline.lake, Plan(keep=timedelta(0), small_files=2), [state], told.append)
     assert facts.joined_files > facts.new_files > 0
     assert facts.expired_snapshots >= 1  # what lies before the last rollup, but for the older query's newest
     assert pipeline.lake.of_batch("q", 1) is None
@@ -74,7 +74,7 @@ def test_facts_beyond_their_retention_are_dropped_by_whole_months(pipeline: Pipe
     long_ago, recent = now - 2_000 * 86_400_000, now - 86_400_000
     pipeline.produce([change("c", payment("old", paidAt=long_ago), at=1), change("c", payment("new", paidAt=recent), at=2)])
     pipeline.batch().run(pipeline.records(), "q", 0)
-    facts, *_ = maintenance.run(pipeline.lake, Plan(), None, lambda line: None)
+    facts, *_ = maintenance.run(pipeline.lake, Plan(), [], lambda line: None)
     assert facts.dropped_facts == 1
     assert [row.fact_id for row in pipeline.lake.session.table(pipeline.lake.facts).collect()] == ["new"]
     assert pipeline.lake.of_batch("q", 0) is not None

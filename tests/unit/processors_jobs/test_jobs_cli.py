@@ -16,7 +16,7 @@ from millrace_processors.refresh import Mode, Refreshed
 from millrace_processors.reprocessing import Reprocessed, added
 from millrace_processors.rolling import Rolled
 
-JOBS = ("reprocess", "rollup", "maintain", "audit")
+JOBS = ("reprocess", "rollup", "customers", "maintain", "audit")
 
 
 @pytest.mark.parametrize("name", JOBS)

@@ -1,0 +1,155 @@
+"""What a job over closed hours and days begins with: what has closed or was touched since the last time, and in which days facts lie.
+
+Shared by the rollup and the customers' job. A day is one of the merchant's calendar; where the zone has changed, all its days are meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from cassandra.cluster import Session
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
+
+from millrace_contracts.reports import PROGRESS_PAYMENTS
+from millrace_contracts.windows import Grain, from_ms
+from millrace_processors import pruning, rollup_calendar
+from millrace_processors.lake import Lake, Snapshot
+from millrace_processors.progress import ProgressTable
+from millrace_processors.rollup_state import RollupProgress, RollupState
+from millrace_processors.settings import Config
+
+WINDOW = "long_window"
+"""The column that holds the start of the hour or day of a fact."""
+ZONES_CHANGED = "rollup/zones"
+"""Names the empty commit that gives days of a changed zone a newer version than their deletion."""
+HOUR = timedelta(hours=1)
+LONGEST = {Grain.HOUR: HOUR, Grain.DAY: timedelta(hours=50)}
+"""A window that closes now began no longer ago than this; a day that clocks go back by a whole date has two."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: windows that closed by ``through_ms``. ``since``: what the last one was made of, None to do everything."""
+
+    config: Config
+    lake: Lake
+    newest: Snapshot
+    through_ms: int
+    since: RollupState | None
+    zones: DataFrame
+    rezoned: DataFrame | None
+    state: RollupState
+    """What to remember once it is done."""
+
+
+@contextmanager
+def prepared(config: Config, lake: Lake, session: Session, progress: RollupProgress, everything: bool) -> Iterator[Run | None]:
+    """What is to be done; None while nothing is complete. A lake that was rebuilt is done whole."""
+    # In this order: every change up to the instant is in the snapshot, and no merchant's zone is older than it.
+    through, newest = ProgressTable(session, config.names.keyspace).through(PROGRESS_PAYMENTS), lake.current()
+    if through is None or newest is None:
+        yield None
+        return
+    since = progress.load()
+    if everything or (since is not None and not _kept(lake, since, newest)):
+        since = None
+    merchants = lake.newest_of(lake.merchants)
+    rezoned = _rezoned(lake, since, merchants)
+    if since is None or rezoned is not None:
+        newest, merchants = _bumped(lake), lake.newest_of(lake.merchants)
+        rezoned = _rezoned(lake, since, merchants)
+    zones = zones_of(lake, merchants).persist()
+    try:
+        yield Run(config, lake, newest, through, since, zones, rezoned, RollupState(through, lake.epoch(), newest.id, merchants))
+    finally:
+        zones.unpersist()
+
+
+def zones_of(lake: Lake, snapshot: int | None) -> DataFrame:
+    """merchant_id, zone of every merchant as of a snapshot of the dimension; zone is null where none is known."""
+    reader = lake.session.read if snapshot is None else lake.session.read.option("versionAsOf", str(snapshot))
+    newest = reader.table(lake.merchants).groupBy("merchant_id").agg(F.max_by(F.struct("deleted", "document"), "version").alias("m"))
+    zone = F.when(~F.col("m.deleted"), F.get_json_object("m.document", "$.timeZone"))
+    return newest.select("merchant_id", zone.alias("zone"))
+
+
+def _kept(lake: Lake, since: RollupState, newest: Snapshot) -> bool:
+    """Whether the lake still knows what has been added to it since."""
+    dimension = since.merchants is None or lake.holds(lake.merchants, since.merchants)
+    return since.lake == lake.epoch() and dimension and lake.between(since.facts, newest) is not None
+
+
+def _rezoned(lake: Lake, since: RollupState | None, merchants: int | None) -> DataFrame | None:
+    """The merchants whose zone has changed since; None where there is none."""
+    if since is None or merchants is None or since.merchants == merchants:
+        return None
+    zones = zones_of(lake, merchants)
+    if since.merchants is None:
+        changed = zones.where("zone IS NOT NULL")
+    else:
+        before = zones_of(lake, since.merchants).withColumnRenamed("zone", "old")
+        changed = zones.join(before, "merchant_id", "left").where(~F.col("zone").eqNullSafe(F.col("old")))
+    return None if changed.isEmpty() else changed.select("merchant_id")
+
+
+def _bumped(lake: Lake) -> Snapshot:
+    """An empty commit, for its version: rows that are written with it outlive a deletion at the version before."""
+    newest = lake.current()
+    assert newest is not None
+    lake.append(lake.read(newest).where("false"), ZONES_CHANGED, 0)
+    bumped = lake.current()
+    assert bumped is not None
+    return bumped
+
+
+def keys(todo: Run, since: RollupState, grain: Grain) -> DataFrame:
+    """(merchant, window) of what has closed and was touched since, of what has closed since, and of what stands in another zone since."""
+    facts = todo.lake.read(todo.newest)
+    appended = todo.lake.between(since.facts, todo.newest)
+    assert appended is not None, "looked at before"
+    touched = placed(todo, appended, grain)
+    horizon = from_ms(since.through_ms) - LONGEST[grain] - HOUR
+    closing = placed(todo, facts.where(F.col("window_start") >= F.lit(horizon)), grain, since.through_ms)
+    found = touched.select("merchant_id", WINDOW).union(closing.select("merchant_id", WINDOW))
+    if grain is Grain.DAY and todo.rezoned is not None:
+        moved = placed(todo, facts.join(todo.rezoned, "merchant_id", "left_semi"), grain)
+        found = found.union(moved.select("merchant_id", WINDOW))
+    return found.distinct()
+
+
+def placed(todo: Run, facts: DataFrame, grain: Grain, after_ms: int = 0) -> DataFrame:
+    """Facts with their hour or day, those only whose hour or day has closed, and not before ``after_ms``."""
+    if grain is Grain.HOUR:
+        start = F.date_trunc("hour", "window_start")
+        end_ms = F.unix_millis(start) + int(HOUR.total_seconds() * 1000)
+        return facts.withColumn(WINDOW, start).where((end_ms <= todo.through_ms) & (end_ms > after_ms))
+    zoned = facts.join(todo.zones, "merchant_id", "left")
+    start_ms = _day_column(after_ms, todo.through_ms)
+    return zoned.withColumn(WINDOW, F.timestamp_millis(start_ms)).where(F.col(WINDOW).isNotNull()).drop("zone")
+
+
+def _day_column(after_ms: int, through_ms: int) -> Column:
+    """The start of each fact's day in ms; null where it has not closed by then."""
+
+    def starts(zone: pa.Array, window_ms: pa.Array) -> pa.Array:
+        found = rollup_calendar.closed_days(zone.to_pylist(), window_ms.to_numpy(zero_copy_only=False), after_ms, through_ms)
+        values = pa.array(found)
+        return pc.if_else(pc.equal(values, rollup_calendar.NONE), None, values)
+
+    udf = arrow_udf(starts, "bigint")  # type: ignore[call-overload]
+    column: Column = udf(F.col("zone"), F.unix_millis("window_start"))
+    return column
+
+
+def extent(starts: list[datetime], grain: Grain) -> tuple[tuple[datetime, datetime], ...]:
+    """The hours of windows that begin in these hours, as few ranges."""
+    length = int(LONGEST[grain] / HOUR) if grain is Grain.DAY else 1
+    hours = {start.astimezone(UTC) + HOUR * number for start in starts for number in range(length)}
+    return pruning.ranges(sorted(hours))
