@@ -84,7 +84,7 @@ def _properties(context: Context) -> dict[str, str]:
 
 
 def _format(tool: list[str], properties: Path, log: Path) -> None:
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    cluster = cluster_id(uuid.uuid4().bytes)
     with log.open("ab") as output:
         done = subprocess.run(
             [*tool, "format", "--ignore-formatted", "-t", cluster, "-c", str(properties)],
@@ -94,6 +94,11 @@ def _format(tool: list[str], properties: Path, log: Path) -> None:
         )
     if done.returncode:
         raise StackError(f"kafka: its storage could not be formatted; {tail(log)}")
+
+
+def cluster_id(random: bytes) -> str:
+    """A cluster's id of 16 random bytes. It never begins with a dash, which the tool would take for an option: one in 64 did."""
+    return urlsafe_b64encode(bytes([random[0] & 0x7F]) + random[1:]).rstrip(b"=").decode()
 
 
 def _has_broker(port: int) -> bool:
