@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import subprocess
 import uuid
-from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from millrace_contracts.settings import KafkaSettings
+from millrace_stack.servers.kafka import cluster_id
 from tests.support.waiting import wait_until
 
 USER, PASSWORD = "relay", "relay-secret"
@@ -47,8 +47,7 @@ class SecuredKafka:
         properties = self._folder / "server.properties"
         lines = dict(line.split("=", 1) for line in self._properties.read_text().splitlines())
         properties.write_text("".join(f"{name}={value}\n" for name, value in {**lines, **self._own()}.items()))
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster_id(uuid.uuid4().bytes), "-c", str(properties)]
         subprocess.run(tool, check=True, capture_output=True)
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen([*self._java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
