@@ -94,9 +94,13 @@ class KafkaSettings(Settings, group="KAFKA"):
 
     bootstrap: str = "127.0.0.1:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Whether the connection is encrypted (SSL) and whether clients log in (SASL)."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How clients log in."""
     username: str = ""
+    """Who logs in; SASL needs it."""
     password: str = Field("", repr=False)
+    """The password; SASL needs it."""
     ca_file: str = ""
     """PEM file of the certificate authority; the system's own where it is empty."""
 
