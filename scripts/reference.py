@@ -56,7 +56,7 @@ PLAIN_MEANINGS = {
     "MILLRACE_MONGO_COLLECTION_URI": "MongoDB as the collection tier's user.",
     "MILLRACE_MONGO_DEBEZIUM_URI": "MongoDB as Debezium's user; the Connect worker reads it.",
     "MILLRACE_MONGO_RELAY_URI": "MongoDB as the relay's user; behind several mongos name one of them.",
-    "MILLRACE_MONGO_TRUTH_URI": "MongoDB as a user that only reads, for `millrace truth`.",
+    "MILLRACE_MONGO_TRUTH_URI": "MongoDB as a user that only reads, for `millrace truth`, `process audit` and `process reprocess --from mongo`.",
     "MILLRACE_REDIS_URL": "The in-memory store.",
     "MILLRACE_RELAY_COLLECTION": "The collection that the relay captures.",
     "MILLRACE_RUNTIME_ENVIRONMENT": "`production` refuses the published default secrets.",
@@ -230,6 +230,7 @@ def registries() -> dict[str, CollectorRegistry]:
     from millrace_cdc.state import RelayState
     from millrace_graphql.observability import REGISTRY as API
     from millrace_processors.metrics import Metrics as ProcessorsMetrics
+    from millrace_processors.query.metrics import Metrics as QueryMetrics
 
     importlib.import_module("millrace_collection.metrics")
     relay = CollectorRegistry()
@@ -239,6 +240,7 @@ def registries() -> dict[str, CollectorRegistry]:
         "relay": relay,
         "connect watch": WatchMetrics().registry,
         "process stream": ProcessorsMetrics().registry,
+        "query serve": QueryMetrics().registry,
         "api": API,
     }
 
