@@ -4,11 +4,14 @@ import csv
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.graphql_api.conftest import Api, run
 from tests.integration.graphql_api.store import Paid, Store, Written
+
+pytestmark = pytest.mark.stack
 
 DAY = datetime(2026, 11, 3, tzinfo=UTC)
 SERIES = """

@@ -20,6 +20,8 @@ from millrace_graphql.ranges.redis_wire import Wire
 from tests.integration.graphql_api.conftest import Api, run, running, until
 from tests.integration.graphql_api.store import Paid, Store, Written
 
+pytestmark = pytest.mark.stack
+
 START = datetime(2026, 11, 5, 8, tzinfo=UTC)
 DAY = "2026-11-05"
 QUERY = "query($m: ID!, $s: DateTime!) { report(merchantId: $m, start: $s) { gross customers } }"

@@ -22,6 +22,8 @@ from tests.integration.graphql_api.store import Paid, Store, Written
 from tests.integration.graphql_api.test_process import serving, wait_for
 from tests.support.servers import Servers
 
+pytestmark = pytest.mark.stack
+
 START = datetime(2026, 11, 7, 8, tzinfo=UTC)
 QUERY = 'query($m: ID!, $s: DateTime!) { report(merchantId: $m, start: $s, currency: "USD") { gross } }'
 

@@ -19,6 +19,8 @@ import pytest
 from millrace_graphql.token_cli import make_token
 from tests.integration.graphql_api.store import Store
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[3]
 AUDIT = ROOT / "scripts" / "graphql-http-audit.mjs"
 

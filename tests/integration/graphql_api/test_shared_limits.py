@@ -13,6 +13,8 @@ from millrace_graphql.http.request import GraphQLRequest
 from millrace_graphql.ranges.redis_wire import Wire
 from tests.integration.graphql_api.conftest import until
 
+pytestmark = pytest.mark.stack
+
 
 @contextlib.asynccontextmanager
 async def workers(environ: dict[str, str]) -> AsyncIterator[tuple[Wire, Wire]]:

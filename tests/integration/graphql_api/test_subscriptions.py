@@ -22,6 +22,8 @@ from millrace_graphql.token_cli import make_token
 from tests.integration.graphql_api.store import Paid, Store, Written
 from tests.integration.graphql_api.test_process import serving, wait_for
 
+pytestmark = pytest.mark.stack
+
 START = datetime(2026, 11, 6, 8, tzinfo=UTC)
 PROTOCOL = "graphql-transport-ws"
 QUERY = """subscription($m: ID!, $after: BigInt) {
