@@ -152,7 +152,7 @@ class Bench:
     def push(self, clients: int) -> None:
         """Subscribers of one worker."""
         with api_server.ours(self.environ) as process:
-            self.note("fanOut", api_push.fan_out(self.environ, int(process.url.rsplit(":", 1)[1]), self.asker, clients))
+            self.note("fanOut", api_push.fan_out(self.environ, process, self.asker, clients))
 
     def peers(self, folder: Path) -> None:
         """The usual parts."""

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import resource
 import statistics
 import struct
 import time
@@ -16,6 +17,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from api_requests import Asker
+from api_server import Process
 from api_store import DAY, merchant_name
 from millrace_contracts.notices import channel
 from millrace_contracts.settings import NamesSettings, RedisSettings
@@ -65,8 +67,11 @@ class Client:
                 return content
 
 
-def fan_out(environ: Mapping[str, str], port: int, asker: Asker, clients: int) -> dict[str, Any]:
-    """Milliseconds from the notice to each reader, over some changes."""
+def fan_out(environ: Mapping[str, str], process: Process, asker: Asker, clients: int) -> dict[str, Any]:
+    """Milliseconds from the notice to each reader over some changes, and what each reader costs in processor time and memory."""
+    port = int(process.url.rsplit(":", 1)[1])
+    _allow_files(clients * 2)
+    empty = process.rss_bytes()
 
     async def main() -> dict[str, Any]:
         names, merchant = NamesSettings.load(environ), merchant_name(3)
@@ -77,6 +82,7 @@ def fan_out(environ: Mapping[str, str], port: int, asker: Asker, clients: int) -
             opened += await asyncio.gather(*(Client.open(port, token, merchant) for _ in range(first, min(clients, first + 200))))
         opening = time.perf_counter() - began
         delays: list[float] = []
+        before = process.cpu_seconds()
         async with Redis.from_url(RedisSettings.load(environ).url) as redis:
             for version in range(1, CHANGES + 1):
                 start = int(DAY.timestamp()) * 1000 + version * 600_000
@@ -90,15 +96,24 @@ def fan_out(environ: Mapping[str, str], port: int, asker: Asker, clients: int) -
                 waiting = [asyncio.create_task(receive(client)) for client in opened]
                 await redis.publish(channel(names.redis_prefix), json.dumps(notice))
                 delays += await asyncio.gather(*waiting)
+        busy, full = process.cpu_seconds() - before, process.rss_bytes()
         for client in opened:
             client.writer.transport.abort()
         ordered = sorted(delays)
         return {
             "clients": clients,
             "openedPerSecond": round(clients / opening),
+            "cpuMicrosEach": round(busy / len(delays) * 1e6, 1),
+            "kibEach": round((full - empty) / clients / 1024, 1),
             "medianMs": round(1000 * statistics.median(ordered)),
             "p99Ms": round(1000 * ordered[int(0.99 * len(ordered))]),
             "lastMs": round(1000 * ordered[-1]),
         }
 
     return uvloop.run(main())
+
+
+def _allow_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
