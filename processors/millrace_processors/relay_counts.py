@@ -72,7 +72,7 @@ def _sums(cells: DataFrame, events: str, amount: str) -> DataFrame:
 def _kept_since(config: Config) -> int:
     """From when on (epoch ms) the payments topic has dropped nothing; 0 where it has all from the beginning."""
     topic = change_topic(config.names, PAYMENTS)
-    settings = {"bootstrap.servers": config.kafka.bootstrap, "group.id": "millrace-audit", "enable.auto.commit": False}
+    settings = {**config.kafka.client(), "group.id": "millrace-audit", "enable.auto.commit": False}
     consumer, since = Consumer(settings), 0
     try:
         for partition in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
