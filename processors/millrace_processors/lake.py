@@ -48,6 +48,8 @@ class Snapshot:
     parent: int | None
     version: int
     batch: str | None
+    added: int | None = None
+    """How many facts it has added, where its summary says so."""
 
 
 @dataclass(frozen=True)
@@ -178,4 +180,7 @@ class Lake:
         kept = table.snapshots()
         for place in reversed(range(len(kept))):
             found = kept[place]
-            yield Snapshot(found.snapshotId(), found.parentId(), epoch + found.sequenceNumber(), found.summary().get(BATCH))
+            summary = found.summary()
+            added = summary.get("added-records")
+            version = epoch + found.sequenceNumber()
+            yield Snapshot(found.snapshotId(), found.parentId(), version, summary.get(BATCH), None if added is None else int(added))

@@ -6,19 +6,23 @@ import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from millrace_contracts.windows import WINDOW_MS
 
 MOST_RANGES = 100
 MOST_MERCHANTS = 200
 FEW_KEYS = 2_000
 """Only so few keys are worth asking for their merchants by name."""
 _HOUR = timedelta(hours=1)
+_WINDOW = timedelta(milliseconds=WINDOW_MS)
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How many keys, the hours that they lie in as [start, end) ranges, and their merchants where these are few."""
+    """How many keys, the hours (or windows) that they lie in as [start, end) ranges, and their merchants where these are few."""
 
     keys: int
     ranges: tuple[tuple[datetime, datetime], ...]
@@ -37,14 +41,24 @@ def extent(keys: DataFrame) -> Extent:
     return Extent(count, ranges(hours), merchants)
 
 
-def ranges(hours: list[datetime], most: int = MOST_RANGES) -> tuple[tuple[datetime, datetime], ...]:
-    """Sorted hours as at most ``most`` ranges, joined over the smallest gaps; a range may then hold hours that were not asked for."""
+def extent_of(keys: pa.Table) -> Extent:
+    """The extent of a few keys that are at hand: by windows, which skips more than hours do."""
+    windows, merchants = sorted(set(keys["window_start"].to_pylist())), sorted(set(keys["merchant_id"].to_pylist()))
+    starts = [start.replace(tzinfo=UTC) if start.tzinfo is None else start for start in windows]
+    return Extent(keys.num_rows, ranges(starts, unit=_WINDOW), tuple(merchants) if len(merchants) <= MOST_MERCHANTS else None)
+
+
+def ranges(hours: list[datetime], most: int = MOST_RANGES, unit: timedelta = _HOUR) -> tuple[tuple[datetime, datetime], ...]:
+    """Sorted hours as at most ``most`` ranges, joined over the smallest gaps; a range may then hold hours that were not asked for.
+
+    ``unit``: what each of them is long, if not an hour.
+    """
     if not hours:
         return ()
     gaps = sorted(((after - before, index) for index, (before, after) in enumerate(itertools.pairwise(hours))), reverse=True)
-    cuts = sorted(index for gap, index in gaps[: most - 1] if gap > _HOUR)
+    cuts = sorted(index for gap, index in gaps[: most - 1] if gap > unit)
     firsts, lasts = [0, *(cut + 1 for cut in cuts)], [*cuts, len(hours) - 1]
-    return tuple((hours[first], hours[last] + _HOUR) for first, last in zip(firsts, lasts, strict=True))
+    return tuple((hours[first], hours[last] + unit) for first, last in zip(firsts, lasts, strict=True))
 
 
 def condition(found: Extent) -> Column:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 
 import pyarrow as pa
@@ -27,6 +28,8 @@ NEEDED = (
 _COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added", "newer")
 _AUDIT = ", ".join(f"{name} bigint" for name in _COUNTS) + ", examples array<string>"
 _ROW = pa.schema([*((name, pa.int64()) for name in _COUNTS), ("examples", pa.list_(pa.string()))])
+FEW_FACTS, FEW_TASKS = 10_000, 2
+"""A batch that has appended so few facts is a live one: its keys pass through the driver, and so many tasks compute its reports."""
 BROADCAST_KEYS = 500_000
 """Up to so many touched keys are sent to every task instead of shuffling the facts to them."""
 
@@ -82,8 +85,15 @@ def touched(
     steps = steps or Steps()
     newest = lake.current()
     assert newest is not None, "a snapshot was appended"
-    parts = [lake.appended(each).select(*KEY) for each in appended]
-    keys = functools.reduce(DataFrame.unionByName, parts).distinct().persist()
+    keys = functools.reduce(DataFrame.unionByName, [lake.appended(each).select(*KEY) for each in appended])
+    if sum(each.added if each.added is not None else FEW_FACTS + 1 for each in appended) <= FEW_FACTS:
+        with steps("extent"):
+            few = keys.toArrow().group_by(list(KEY)).aggregate([])
+            facts = lake.read(newest).where(pruning.condition(pruning.extent_of(few)))
+        with steps("reports"):
+            here = facts.join(F.broadcast(lake.session.createDataFrame(few)), list(KEY), "left_semi")
+            return write(config, here, newest, complete_through_ms, mode, FEW_TASKS)
+    keys = keys.distinct().persist()
     try:
         with steps("extent"):
             extent = pruning.extent(keys)
@@ -106,14 +116,20 @@ def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: in
     return write(config, lake.read(newest).where(condition), newest, complete_through_ms, mode)
 
 
-def write(config: Config, facts: DataFrame, snapshot: Snapshot, complete_through_ms: int | None, mode: Mode = Mode.WRITE) -> Refreshed:
-    """Compute the reports of whole keys and write them, or compare them with the store, or both."""
+def write(
+    config: Config,
+    facts: DataFrame,
+    snapshot: Snapshot,
+    complete_through_ms: int | None,
+    mode: Mode = Mode.WRITE,
+    tasks: int | None = None,
+) -> Refreshed:
+    """Compute the reports of whole keys and write them, or compare them with the store, or both; in so many ``tasks``."""
     sink = sink_of(config, snapshot, complete_through_ms, mode)
-    written = arranged(facts).mapInArrow(functools.partial(_task, sink), _AUDIT)
-    examples = F.slice(F.flatten(F.collect_list("examples")), 1, report_diff.EXAMPLES).alias("examples")
-    sums = written.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in _COUNTS), examples).first()
-    assert sums is not None
-    return Refreshed(**sums.asDict())
+    # One row a task comes to the driver: an aggregation by the engine would cost a small batch more than its reports do.
+    rows = arranged(facts, tasks).mapInArrow(functools.partial(_task, sink), _AUDIT).collect()
+    examples = [text for row in rows for text in row["examples"]][: report_diff.EXAMPLES]
+    return Refreshed(**{name: sum(row[name] for row in rows) for name in _COUNTS}, examples=examples)
 
 
 def sink_of(
@@ -133,25 +149,30 @@ def sink_of(
     return Sink(target, config.redis, config.names.redis_prefix, mode)
 
 
-def arranged(facts: DataFrame) -> DataFrame:
+def arranged(facts: DataFrame, tasks: int | None = None) -> DataFrame:
     """Facts as ``reports.compute`` wants them: the keys of one merchant and day in one task, sorted."""
     window = (F.unix_millis("window_start") / WINDOW_MS).cast("bigint")
     # One number that sorts by merchant, then by time: most comparisons of the sort end there. 2^21 windows are 39 years.
     order = F.shiftleft(F.xxhash64("merchant_id"), 21).bitwiseOR(F.pmod(window, F.lit(1 << 21)))
-    spread = facts.select(*NEEDED).repartition("merchant_id", F.to_date("window_start"))
-    by = (order, *KEY, "fact_id", F.col("version").desc(), F.col("version_order").desc())
-    return spread.sortWithinPartitions(*by)
+    by = ("merchant_id", F.to_date("window_start"))
+    spread = facts.select(*NEEDED).repartition(tasks, *by) if tasks else facts.select(*NEEDED).repartition(*by)
+    order_by = (order, *KEY, "fact_id", F.col("version").desc(), F.col("version_order").desc())
+    return spread.sortWithinPartitions(*order_by)
 
 
 def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """What a worker does with its share; runs in Spark's Python worker."""
+    """What a worker does with its share; runs in Spark's Python worker. One row of sums comes back."""
+    total, examples = Counter[str](), list[str]()
     for batch in whole_keys(batches):
         found = reports.compute(batch)
         before = report_diff.Differences() if sink.mode is Mode.WRITE else report_diff.compare(sink.target, found)
         unnoticed = 0 if sink.mode is Mode.COMPARE else put(sink, found)
-        sums = {name: int(found.counters[name].sum()) for name in ("payments", "gross", "refunds", "refunded_amount")}
-        row = {"reports": len(found), "facts": batch.num_rows, **sums, "unnoticed": unnoticed, **asdict(before)}
-        yield pa.RecordBatch.from_pylist([row], _ROW)
+        total.update({name: int(found.counters[name].sum()) for name in ("payments", "gross", "refunds", "refunded_amount")})
+        total.update(reports=len(found), facts=batch.num_rows, unnoticed=unnoticed)
+        total.update({name: getattr(before, name) for name in ("equal", "changed", "added", "newer")})
+        examples += before.examples
+    if total:
+        yield pa.RecordBatch.from_pylist([{**{name: total[name] for name in _COUNTS}, "examples": examples[: report_diff.EXAMPLES]}], _ROW)
 
 
 def put(sink: Sink, found: reports.Reports) -> int:
