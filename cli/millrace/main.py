@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bookmark": ("millrace_cdc.replay.bookmark_cli", "bookmark", "Name points of the change stream."),
     "connect": ("millrace_cdc.connect.cli", "connect", "Administer Kafka Connect."),
     "process": ("millrace_processors.cli", "process", "Run the analysis jobs."),
+    "query": ("millrace_processors.query.cli", "query", "Ask ad-hoc SQL over payments and reports."),
     "api": ("millrace_graphql.cli", "api", "Run the GraphQL and REST API."),
     "token": ("millrace_graphql.token_cli", "token", "Make an access token for local use."),
 }

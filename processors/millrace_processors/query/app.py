@@ -1,0 +1,106 @@
+"""The wiring: settings in, one Starlette application out; Spark starts with its lifespan and stops with it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from millrace_contracts.settings import RuntimeSettings
+from millrace_processors.query.http import Rest, not_found_or_method
+from millrace_processors.query.identity import Gate
+from millrace_processors.query.metrics import Metrics
+from millrace_processors.query.service import QueryService
+from millrace_processors.query.settings import QueryConfig
+from millrace_processors.settings import Config
+from millrace_runtime import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from millrace_processors.query.engine import SparkEngine
+
+log = structlog.get_logger()
+_PR_SET_PDEATHSIG = 1
+OpenEngine = Callable[[Config, int], AbstractContextManager["SparkEngine"]]
+
+
+def target() -> Starlette:
+    """What Granian's worker imports: the application made from the environment."""
+    if sys.platform == "linux":
+        # A worker whose supervisor was killed would go on holding the port: let the kernel end it too.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    logs.configure(RuntimeSettings.load(os.environ), "query")
+    return create_app(os.environ)
+
+
+def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None) -> Starlette:
+    """The application for a mapping of MILLRACE_ settings.
+
+    Raises:
+        SettingsError: names the variable and the fix.
+    """
+    config = QueryConfig.load(environ)
+    metrics = Metrics()
+    held: dict[str, SparkEngine] = {}
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        from millrace_processors.query.completeness import CompleteThrough
+
+        # On this thread: the JVM is to start with SIGTERM ignored (session.build), which only the main thread can arrange.
+        with (open_engine or spark_engine)(config.engine, config.query.max_result_bytes) as engine:
+            service = QueryService(config.query, engine, metrics, CompleteThrough(config.engine))
+            rest = Rest(service, Gate(config.token), config.query)
+            app.router.routes.extend(rest.routes())
+            held["engine"] = engine
+            service.start()
+            log.info("query.ready", results=config.query.results)
+            yield
+            await run_in_threadpool(service.stop)
+
+    async def ready(request: Request) -> Response:
+        engine = held.get("engine")
+        good, detail = (False, "Spark is starting") if engine is None else await run_in_threadpool(engine.ready)
+        return Response(orjson.dumps({"ready": good, "detail": detail}), 200 if good else 503, media_type="application/json")
+
+    async def health(request: Request) -> Response:
+        return Response(b'{"status":"alive"}', media_type="application/json")
+
+    async def exposed(request: Request) -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    routes = [Route("/health", health), Route("/ready", ready), Route("/metrics", exposed)]
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: not_found_or_method})
+
+
+@contextmanager
+def spark_engine(config: Config, result_bytes: int) -> Iterator[SparkEngine]:
+    """A Spark session of this process, bounded in what it may bring to the driver."""
+    from millrace_processors import session
+    from millrace_processors.lake import Lake
+    from millrace_processors.query.engine import SparkEngine
+
+    bounded = f"spark.driver.maxResultSize={result_bytes};spark.sql.runSQLOnFiles=false"
+    extra = ";".join(part for part in (config.spark.extra, bounded) if part)
+    config = replace(config, spark=config.spark.model_copy(update={"extra": extra}))
+    spark = session.build(config, "query")
+    try:
+        yield SparkEngine(spark, Lake(spark, config.lake, config.names.lake_namespace))
+    finally:
+        spark.stop()

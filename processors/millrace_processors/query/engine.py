@@ -1,0 +1,202 @@
+"""The engine behind the service: a port, and Spark behind it.
+
+Spark gets a session of its own for each query, so that nothing that one sets or names is there for another, and each tenant a pool, so that
+tenants share the cores. Its own analysed plan is looked at before anything runs: it may read the statement's tables and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import structlog
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from millrace_processors.errors import LakeError
+from millrace_processors.lake import Lake
+from millrace_processors.query import views
+from millrace_processors.query.errors import CancelledError, FailedError, TooLargeError
+from millrace_processors.query.rewriting import Statement, Table
+
+log = structlog.get_logger()
+SAFETY = {
+    # A second lock behind the guard: no query reads a file by its path.
+    "spark.sql.runSQLOnFiles": "false",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+    # A side of a join is sent to every task only where it is known to be small.
+    "spark.sql.autoBroadcastJoinThreshold": "8m",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one query may cost."""
+
+    rows_read: int
+    result_rows: int
+    result_bytes: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query gave. ``truncated``: whether rows beyond the limit were cut off."""
+
+    table: pa.Table
+    truncated: bool
+    rows_read: int
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The lake's tables at the snapshots of one instant (epoch milliseconds)."""
+
+    tables: Mapping[str, Table]
+    as_of_ms: int | None
+
+
+class Engine(Protocol):
+    """What the service needs of an engine. ``run`` and ``cancel`` are called from different threads."""
+
+    def sources(self) -> Sources:
+        """The lake as it is now.
+
+        Raises:
+            LakeError: it is not there.
+        """
+
+    def run(self, job_id: str, pool: str, statement: Statement, limits: Limits, cancelled: Callable[[], bool]) -> Answer:
+        """Run a statement.
+
+        Raises:
+            QueryError: it failed, cost too much or was cancelled.
+        """
+
+    def cancel(self, job_id: str) -> None:
+        """End what runs for a job, and what would run for it later."""
+
+
+class SparkEngine:
+    """Statements on a Spark session of this process."""
+
+    def __init__(self, spark: SparkSession, lake: Lake) -> None:
+        self._spark, self._lake = spark, lake
+
+    def sources(self) -> Sources:
+        """The newest snapshots."""
+        # Iceberg asks the session of the calling thread for its catalogue, and a thread of ours has none yet.
+        SparkSession._get_j_spark_session_class(self._spark._jvm).setActiveSession(self._spark._jsparkSession)
+        found = {views.FACTS: self._lake.facts, views.MERCHANT_HISTORY: self._lake.merchants}
+        snapshots = {short: self._lake.snapshots(full) for short, full in found.items()}
+        newest = snapshots[views.FACTS]
+        tables = {
+            short: Table(tuple(full.split(".")), snapshots[short][-1].id if snapshots[short] else None) for short, full in found.items()
+        }
+        return Sources(tables, int(newest[-1].at.timestamp() * 1000) if newest else None)
+
+    def run(self, job_id: str, pool: str, statement: Statement, limits: Limits, cancelled: Callable[[], bool]) -> Answer:
+        """Plan, look at the plan and its cost, and collect a bounded result."""
+        session = self._spark.newSession()
+        for name, value in SAFETY.items():
+            session.conf.set(name, value)
+        context = session.sparkContext
+        try:
+            context.setLocalProperty("spark.scheduler.pool", pool)
+            context.setJobGroup(job_id, f"query {job_id}", interruptOnCancel=True)
+            frame = session.sql(statement.sql, args=statement.parameters)
+            _only(frame, statement)
+            bounded = frame.limit(limits.result_rows + 1)
+            rows_read = _rows_read(frame)
+            if rows_read > limits.rows_read:
+                raise TooLargeError(
+                    f"the query would read {rows_read:,} rows of the lake, and {limits.rows_read:,} are allowed; ask for a shorter range, "
+                    "fewer merchants, or read each view once",
+                    value=rows_read,
+                    allowed=limits.rows_read,
+                )
+            if cancelled():
+                raise CancelledError("cancelled")
+            table = bounded.toArrow()
+        except (PySparkException, Py4JError) as error:
+            if cancelled():
+                raise CancelledError("cancelled") from None
+            raise _failed(error, limits) from None
+        finally:
+            context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]  # None takes it away
+            context.setLocalProperty("spark.scheduler.pool", None)  # type: ignore[arg-type]
+        if table.nbytes > limits.result_bytes:
+            raise _too_many_bytes(limits)
+        return Answer(table.slice(0, limits.result_rows), table.num_rows > limits.result_rows, rows_read)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel the job group; the future ones too, since a query may still be planned."""
+        jvm_context: Any = self._spark.sparkContext._jsc.sc()
+        jvm_context.cancelJobGroupAndFutureJobs(job_id)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the lake can be asked, and what is wrong."""
+        try:
+            self.sources()
+        except LakeError as error:
+            return False, str(error)
+        return True, "ready"
+
+
+def _leaves(plan: Any) -> Iterator[Any]:
+    """The leaves of a JVM plan, and of every subquery in it."""
+    for part in (plan, *_sequence(plan.subqueriesAll())):
+        yield from _sequence(part.collectLeaves())
+
+
+def _sequence(found: Any) -> list[Any]:
+    return [found.apply(place) for place in range(found.size())]
+
+
+def _only(frame: DataFrame, statement: Statement) -> None:
+    """Refuse a plan that reads anything but the statement's tables: what stands behind a mistake of the guard."""
+    allowed = {".".join(path) for path in statement.tables}
+    for leaf in _leaves(frame._jdf.queryExecution().analyzed()):
+        kind = leaf.getClass().getSimpleName()
+        if kind in ("OneRowRelation", "LocalRelation", "CTERelationRef"):
+            continue
+        if kind == "DataSourceV2Relation" and str(leaf.table().name()) in allowed:
+            continue
+        log.error("query.plan_refused", leaf=kind, name=str(leaf.nodeName())[:200])
+        raise FailedError("the query reads something that is no view; nothing was read")
+
+
+def _rows_read(frame: DataFrame) -> int:
+    """Rows of the files that are left after pruning, by the engine's own statistics; each read of a table counts."""
+    total = 0
+    for leaf in _leaves(frame._jdf.queryExecution().optimizedPlan()):
+        if leaf.getClass().getSimpleName() == "DataSourceV2ScanRelation":
+            rows = leaf.stats().rowCount()
+            total += int(str(rows.get())) if rows.isDefined() else 0
+    return total
+
+
+def _too_many_bytes(limits: Limits) -> TooLargeError:
+    fix = "ask for fewer columns, sum up, or add a LIMIT"
+    return TooLargeError(f"the result is larger than {limits.result_bytes:,} bytes; {fix}", allowed=limits.result_bytes)
+
+
+def _failed(error: Exception, limits: Limits) -> FailedError | TooLargeError:
+    """The engine's error as one line for the caller: its condition and words, without our tables, paths and plans."""
+    text = str(error)
+    if "maxResultSize" in text:
+        return _too_many_bytes(limits)
+    condition = error.getCondition() if isinstance(error, PySparkException) else None
+    found = re.search(r"\[([A-Z0-9_.]{3,80})\] ([^\n]{1,300})", text)
+    if condition is None and found is None:
+        log.error("query.failed", problem=text[:2_000])
+        return FailedError("the engine could not run the query; the log of the service says why")
+    name, words = (found[1], found[2]) if found else (str(condition), "")
+    words = re.sub(r"`lake`\.\S+|\bfile:\S+|\b(hdfs|s3a?)://\S+", "…", words)
+    if not isinstance(error, AnalysisException | ParseException):
+        # I9: an optimizer may test a condition of the caller on a row before ours has removed it, and the words would tell its value.
+        words = re.sub(r"'[^']*'|\"[^\"]*\"|\b\d\S*", "…", words)
+    return FailedError(f"{name}: {words}".rstrip(": "), condition=name)

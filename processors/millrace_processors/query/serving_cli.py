@@ -1,0 +1,80 @@
+"""``millrace query serve``: the query service as a long-running process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+import click
+
+from millrace_contracts.settings import RuntimeSettings
+from millrace_processors.command_errors import reported
+from millrace_processors.query.settings import QueryConfig
+from millrace_runtime import logs
+
+DEFAULT_PORT = 8085
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Where to listen; MILLRACE_RUNTIME_HOST, 127.0.0.1 by default.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one.")
+@click.pass_obj
+def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
+    """Serve ad-hoc queries until SIGTERM or Ctrl-C, in a Spark of this process's own.
+
+    REST under /v1/query; /health, /ready and /metrics on the same port. A stop cancels what runs; the queries that had not ended are then
+    `lost` and are asked again by their callers, while results that are done outlive a restart until they expire.
+
+    \b
+    Example:
+      millrace query serve --port 8085
+      curl -H "Authorization: Bearer $(millrace token --merchant ID)" http://127.0.0.1:8085/v1/query/views
+    Exit codes: 0 stopped, 2 a setting is missing or bad or the port is taken.
+    """
+    from granian import Granian
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
+
+    runtime = RuntimeSettings.load(environ)
+    # Looked at here, so that a bad setting is one line now and not a worker that dies again and again.
+    with reported():
+        QueryConfig.load(environ)
+    address = host or runtime.host
+    port = _free(address, port)
+    # Granian's worker is a new process: the merged settings reach it through the environment.
+    os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})
+    logs.configure(runtime, "query")
+    import structlog
+
+    structlog.get_logger().info("serving", url=f"http://{address}:{port}")
+    Granian(
+        "millrace_processors.query.app:target",
+        factory=True,
+        address=address,
+        port=port,
+        workers=1,  # the jobs and their queue are this process's own
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        respawn_failed_workers=True,
+        respawn_interval=2.0,
+        workers_kill_timeout=20,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
+def _free(address: str, port: int) -> int:
+    """The port, or a free one for 0. A replaced process may hold the port for a moment: wait three seconds before giving up."""
+    deadline = time.monotonic() + 3
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+                return int(probe.getsockname()[1])
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    fix = "choose another, 0 for a free one"
+                    raise click.UsageError(f"--port: can not listen on {address}:{port} ({error.strerror}); {fix}") from None
+        time.sleep(0.1)
