@@ -12,6 +12,7 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from jsonschema.validators import validator_for
 
 from millrace.main import cli
+from millrace_graphql.settings import ApiSettings
 from tests.unit.deploy.files import APPLICATION, DATA_SERVERS, DEPLOY, ONE_SHOTS, ROOT, VARIABLE, WATCHING, compose, example, services
 
 SERVICES = sorted(services())
@@ -81,10 +82,10 @@ def test_no_service_leaves_its_networks() -> None:
         assert "network_mode" not in service, name
 
 
-def test_the_data_network_is_reached_from_the_dmz_through_the_two_web_tiers_only() -> None:
+def test_the_data_network_is_reached_from_the_dmz_through_the_web_tiers_only() -> None:
     networks = {name: set(service["networks"]) for name, service in services().items()}
     assert networks["nginx"] == {"dmz"}
-    assert {name for name, joined in networks.items() if {"dmz", "data"} <= joined} == {"api", "collection"}
+    assert {name for name, joined in networks.items() if {"dmz", "data"} <= joined} == {"api", "collection", "query"}
     for name in DATA_SERVERS:
         assert networks[name] == {"data"}, name
     for name in WATCHING:
@@ -96,6 +97,21 @@ def test_the_data_network_is_reached_from_the_dmz_through_the_two_web_tiers_only
 def test_collection_is_given_no_way_to_the_queue() -> None:
     # I1: that tier never calls the queue.
     assert not [name for name in services()["collection"]["environment"] if "KAFKA" in name]
+
+
+def test_ad_hoc_queries_are_given_the_lake_to_read_and_no_way_to_anything_that_is_written() -> None:
+    query = services()["query"]
+    assert "lake:/data:ro" in query["volumes"]
+    assert not [name for name in query["environment"] if re.search(r"KAFKA|MONGO|REDIS", name)]
+    assert query["environment"]["MILLRACE_CASSANDRA_USERNAME"] == "millrace_api", "the login that only reads"
+
+
+@pytest.mark.parametrize("name", ["api", "query"])
+def test_the_settings_of_who_may_ask_pass_in_production(name: str) -> None:
+    # Every variable that has no default stands for a value of the operator's.
+    environ = {key: VARIABLE.sub("https://id.example.org", str(value)) for key, value in services()[name]["environment"].items()}
+    settings = ApiSettings.checked(environ)
+    assert (settings.jwks, settings.issuer) == ("https://id.example.org", "https://id.example.org")
 
 
 def test_a_service_waits_for_what_it_needs_by_condition() -> None:

@@ -94,6 +94,8 @@ def test_shared_memory_zones_have_names_of_their_own() -> None:
         ("/v1/merchants/m1", "http://collection"),
         ("/v1/users/u1", "http://collection"),
         ("/v1/series", "http://api"),
+        ("/v1/query/jobs", "http://query"),
+        ("/v1/query/jobs/abc/result", "http://query"),
     ],
 )
 def test_a_path_reaches_its_tier(path: str, upstream: str) -> None:
