@@ -122,7 +122,7 @@ def measure_delay(pipeline: Pipeline, seconds: float) -> dict[str, Any]:
     stopped = threading.Event()
     traffic = Traffic(seed=3, merchants=MERCHANTS, start_ms=int(time.time() * 1000), every_ms=5)
     tally = Tally()
-    background = threading.Thread(target=run, args=(pipeline.client, traffic, Pace(seconds + 120, 200, 4), stopped, tally, lambda _: None))
+    background = threading.Thread(target=run, args=(pipeline.client, traffic, Pace(seconds + 120, 200, 16), stopped, tally, lambda _: None))
     background.start()
     client, probe = pipeline.client(), "bench-probe"
     client.put(f"/v1/merchants/{probe}", {"name": probe, "currency": "USD", "timeZone": "UTC"})

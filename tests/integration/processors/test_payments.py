@@ -86,11 +86,15 @@ def test_a_batch_becomes_reports_progress_and_notices(place: Place) -> None:
     client.close()
 
 
-def test_duplicates_any_order_and_any_cut_into_batches_give_equal_bytes(new_place: Callable[[], Place]) -> None:  # I5, I6
+def test_duplicates_any_order_and_any_cut_into_batches_give_equal_bytes(  # I5, I6
+    new_place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
     straight, shuffled = new_place(), new_place()
     events = history()
     straight.produce(events)
-    straight.run()
+    with monkeypatch.context() as patched:
+        patched.setattr(refresh, "FEW_FACTS", -1)  # the way of a large batch
+        straight.run()
     mixed = [*events, *events[::3]]
     random.Random(5).shuffle(mixed)
     batch = shuffled.batch()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_processors.pruning import ranges
+from millrace_processors.pruning import MOST_MERCHANTS, extent_of, ranges
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -36,3 +37,21 @@ def test_every_hour_is_inside_and_the_ranges_are_few_and_apart(hours: set[int], 
     assert 1 <= len(found) <= most
     assert all(any(low <= hour < high for low, high in found) for hour in at(*hours))
     assert all(before[1] < after[0] for before, after in itertools.pairwise(found))
+
+
+def keys(*found: tuple[str, datetime]) -> pa.Table:
+    merchants, starts = zip(*found, strict=True)
+    window = pa.array(starts, pa.timestamp("us", "UTC"))
+    return pa.table({"merchant_id": pa.array(merchants), "window_start": window, "currency": pa.array(["USD"] * len(found))})
+
+
+def test_a_few_keys_are_pruned_by_window_and_by_merchant() -> None:
+    minute = timedelta(minutes=1)
+    found = extent_of(keys(("b", START), ("a", START + 10 * minute), ("b", START + 40 * minute)))
+    assert found.keys == 3
+    assert found.ranges == ((START, START + 20 * minute), (START + 40 * minute, START + 50 * minute))
+    assert found.merchants == ("a", "b")
+
+
+def test_too_many_merchants_are_not_named() -> None:
+    assert extent_of(keys(*((f"m{number}", START) for number in range(MOST_MERCHANTS + 1)))).merchants is None
