@@ -47,6 +47,8 @@ from millrace_graphql.settings import ApiSettings
 from millrace_graphql.tracing import Traced, tracing
 
 REDIS_TIMEOUT_SECONDS = 1.0
+START_SECONDS = 10.0
+"""How long a worker waits for Cassandra before it serves without."""
 _DOCS_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -88,6 +90,8 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         cassandra.start()
         feed.start()
+        # A worker that takes another one's place takes its connections too: it has to be able to answer them.
+        await cassandra.tried(START_SECONDS)
         with observed(responses), tracing(settings.traces, ApiSettings.variable("traces")), short_pauses():
             yield
         await feed.stop()

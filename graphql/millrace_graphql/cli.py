@@ -18,6 +18,8 @@ from millrace_graphql.settings import ApiSettings
 from millrace_runtime import logs
 
 DEFAULT_PORT = 8000
+RESPAWN_SECONDS = 5.0
+"""How long a new worker starts beside the one whose place it takes."""
 
 
 @click.command()
@@ -29,7 +31,8 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     """Serve the GraphQL and REST API until SIGTERM or Ctrl-C.
 
     GraphQL at /graphql, GraphiQL at /graphiql, REST under /v1 with /docs and /openapi.json, and /health, /ready, /metrics.
-    Cassandra may come later: until then /ready answers 503.
+    Cassandra may come later: until then /ready answers 503. SIGHUP puts new workers in the place of the old ones, which answer
+    what they have taken and end.
 
     \b
     Example:
@@ -58,7 +61,7 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         respawn_failed_workers=True,
-        respawn_interval=2.0,
+        respawn_interval=RESPAWN_SECONDS,
         workers_kill_timeout=15,
         backpressure=limits.max_connections,  # Granian counts connections, idle ones and subscriptions included
         log_level=LogLevels.warning,

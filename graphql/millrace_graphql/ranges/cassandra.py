@@ -42,6 +42,7 @@ class Cassandra:
         self._cluster: Cluster | None = None
         self._session: Session | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
         self.problem = "connecting"
 
     @property
@@ -63,6 +64,11 @@ class Cassandra:
         """Begin to connect; returns at once."""
         self._connecting = asyncio.create_task(self._connect(), name="cassandra-connect")
 
+    async def tried(self, seconds: float) -> None:
+        """Wait until it is connected, or the first try has failed, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._tried.wait(), seconds)
+
     async def stop(self) -> None:
         """Close the session and its connections."""
         if self._connecting:
@@ -79,11 +85,13 @@ class Cassandra:
                 self._cluster, self._session = await asyncio.to_thread(self._open)
             except (DriverException, NoHostAvailable, OSError) as error:
                 self.problem = f"{type(error).__name__}: {error}"[:300]
+                self._tried.set()
                 log.warning("cassandra.away", problem=self.problem, retry_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             self.problem = ""
+            self._tried.set()
             log.info("cassandra.connected", keyspace=self.keyspace)
             return
 
