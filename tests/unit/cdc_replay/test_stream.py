@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from millrace_cdc.errors import Oversize
 from millrace_cdc.events import EventForm
+from millrace_cdc.mongo import RawReader
 from millrace_cdc.replay.records import Filter, Replay
 from millrace_cdc.replay.sinks import DrySink
-from millrace_cdc.replay.stream import BoundedEncoder
+from millrace_cdc.replay.stream import BoundedEncoder, open_stream
 from millrace_cdc.replies import Decoded
+from tests.unit.cdc.fake_reader import FakeReader
+from tests.unit.cdc.fake_reader import token as numbered
 
 
 def token(seconds: int, ordinal: int, suffix: str = "2B022C0100") -> str:
@@ -102,6 +106,32 @@ def test_a_drop_ends_the_portion_and_is_handed_on() -> None:
     drop = {"_id": {"_data": token(99, 2)}, "operationType": "drop"}
     portion, control = made.portion(Decoded([change(99, 1, "a"), drop], [], token(99, 2)), 0)
     assert (keys(portion), control, made.done) == ([b"a"], drop, False)
+
+
+def test_a_replay_ends_before_a_change_over_16_mb_and_says_where_to_go_on() -> None:  # I4
+    reader, replay = FakeReader(last=20, large=8), Replay("r", None, (1000, 0), None, (1000, 20), "t", Filter())
+    made = BoundedEncoder("payments", EventForm("c", "payments"), lambda ids: {}, 1_000_000, replay, 5)
+    stream = open_stream(cast(RawReader, reader), made, "c.payments", replay, ("_id",), 5, 2**20, lambda seconds: False)
+    sent: list[bytes] = []
+
+    def read_on() -> None:
+        while True:
+            portion = stream.take(5)
+            sent.extend(keys(portion) if portion else [])
+
+    with pytest.raises(Oversize, match=f"ends before it, at token {numbered(7)}; .* --from {numbered(8)}"):
+        read_on()
+    stream.close()
+    assert sent == [f"p{number}".encode() for number in range(1, 8)]
+
+
+def test_a_reply_of_one_change_at_the_ends_time_is_not_yet_the_end() -> None:
+    made = encoder(batch=10)
+    made.singly()
+    made.portion(Decoded([change(100, 5, "a")], [], token(100, 5)), 0)
+    assert not made.done, "more of one transaction may follow"
+    made.rest(token(100, 5))
+    assert made.done
 
 
 def test_a_dry_run_counts_and_samples() -> None:
