@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from pyspark.errors import PythonException
 
-from millrace_processors import jobs_cli, reprocess_cli, upkeep_cli
+from millrace_processors import jobs_cli, reprocess_cli, session, upkeep_cli
 from millrace_processors.auditing import Audited, Window
 from millrace_processors.cli import process
+from millrace_processors.customers import Counted
+from millrace_processors.errors import UnavailableError
 from millrace_processors.payments import Outcome
 from millrace_processors.refresh import Mode, Refreshed
 from millrace_processors.reprocessing import Reprocessed, added
@@ -96,3 +101,58 @@ def test_what_a_rollup_and_an_audit_say() -> None:
         "6 of 7 windows certified, 1 differ, up to 1970-01-01T00:01:00Z",
         "Repaired: 1 facts, 2 reports",
     ]
+
+
+def test_an_audit_names_the_place_that_differs_and_those_that_were_not_looked_at() -> None:
+    start = datetime(2026, 11, 24, tzinfo=UTC)
+    counts = Window(start, 5, 5, 900, 900, 3, 0, None, 6, 1_000, 5, 900, 8, 7, of_mongo=True, of_relay=True)
+    assert upkeep_cli.told_audit(Audited(60_000, 7, 6, [counts], left_out=["the relay's counts: there is no topic t"])).splitlines() == [
+        "2026-11-24T00:00Z: 5 facts in Kafka, 5 of them in the lake (amounts 900 and 900); "
+        "6 in MongoDB and 5 in the lake now (amounts 1,000 and 900); Kafka has 7 of 8 events that the relay has written; "
+        "0 of 3 reports differ",
+        "Not compared: the relay's counts: there is no topic t",
+        "6 of 7 windows certified, 1 differ, up to 1970-01-01T00:01:00Z",
+    ]
+
+
+def test_what_a_reprocess_from_elsewhere_and_a_count_of_customers_say(capsys: pytest.CaptureFixture[str]) -> None:
+    done = Reprocessed(Refreshed(reports=2, facts=5, changed=1, equal=1), events=1_000, dead_letters=2, corrected=3, retracted=1)
+    assert reprocess_cli.told_reprocess(False, "mongo", Mode.COMPARE, done, 1.5) == 1
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "1,000 payments in MongoDB, 2 of them can not be decoded: 3 facts that the lake lacked would be added, "
+        "1 that MongoDB has not would be retracted",
+        "2 reports from 5 facts in 1.5 s, none written",
+    ]
+    assert reprocess_cli.told_reprocess(False, "token", Mode.WRITE, done, 1.5) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "1,000 events, 2 of them can not be decoded"
+    assert "Nothing is complete yet" in jobs_cli.told_customers(Counted())
+    assert jobs_cli.told_customers(Counted(60_000, True, 1_200, 7)) == (
+        "1,200 days counted up to 1970-01-01T00:01:00Z, 7 customers with another first day (all)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "words"),
+    [
+        (PythonException("Traceback\nmillrace_processors.errors.ReportStoreError: Cassandra did not take 3 reports"), 6, "run it again: "),
+        (UnavailableError("MongoDB does not answer; is the stack up?"), 3, "is the stack up?"),
+    ],
+)
+def test_what_fails_in_the_engine_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: Exception, code: int, words: str
+) -> None:
+    class Engine:
+        def stop(self) -> None:
+            """Nothing runs."""
+
+    monkeypatch.setattr(session, "build", lambda config, name: Engine())
+    monkeypatch.setattr(jobs_cli.logs, "configure", lambda settings, tier: None)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(click.ClickException) as failed, jobs_cli.job({"MILLRACE_SPARK_JARS": str(tmp_path)}, "audit"):
+            raise raised
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert failed.value.exit_code == code
+    assert words in str(failed.value)
+    assert "Traceback" not in str(failed.value)
