@@ -7,13 +7,14 @@ tenants share the cores. Its own analysed plan is looked at before anything runs
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
 import structlog
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -24,6 +25,8 @@ from millrace_processors.query.errors import CancelledError, FailedError, TooLar
 from millrace_processors.query.rewriting import Statement, Table
 
 log = structlog.get_logger()
+POOLS = 32
+"""Pools among which tenants are spread: Spark never forgets one."""
 SAFETY = {
     # A second lock behind the guard: no query reads a file by its path.
     "spark.sql.runSQLOnFiles": "false",
@@ -105,7 +108,7 @@ class SparkEngine:
             session.conf.set(name, value)
         context = session.sparkContext
         try:
-            context.setLocalProperty("spark.scheduler.pool", pool)
+            context.setLocalProperty("spark.scheduler.pool", f"tenant-{zlib.crc32(pool.encode()) % POOLS}")
             context.setJobGroup(job_id, f"query {job_id}", interruptOnCancel=True)
             frame = session.sql(statement.sql, args=statement.parameters)
             _only(frame, statement)

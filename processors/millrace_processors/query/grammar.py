@@ -123,10 +123,11 @@ WORDS: Final[dict[tuple[type[exp.Expr], str], frozenset[str]]] = {
 }
 """Texts that sqlglot keeps as they are in a node, and what they may be."""
 MAX_NODES: Final = 2_000
-MAX_NESTING: Final = 60
+MAX_TOKENS: Final = 4_000
+MAX_NESTING: Final = 25
 """Of parentheses, before the text is parsed."""
-MAX_DEPTH: Final = 150
-"""Of the syntax tree."""
+MAX_DEPTH: Final = 100
+"""Of the syntax tree; the parser's and the generator's own recursion stays well below Python's limit."""
 MAX_SOURCES: Final = 16
 """How often views and common table expressions may be named in one query."""
 

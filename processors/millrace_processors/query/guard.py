@@ -6,7 +6,6 @@ table expressions, and every column is one that these have.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.tokenizer_core import Token, TokenType
 
 from millrace_processors.query import grammar
 from millrace_processors.query.errors import RefusedError, TooLargeError
@@ -51,9 +51,8 @@ def check(sql: str, *, everything: bool) -> Query:
 
 
 def _parse(sql: str) -> Query:
-    if _nesting(sql) > grammar.MAX_NESTING:
-        raise TooLargeError(f"the query nests deeper than {grammar.MAX_NESTING} parentheses; ask in several queries")
     try:
+        _before_parsing(sqlglot.tokenize(sql, read=DIALECT))
         found = [each for each in sqlglot.parse(sql, read=DIALECT) if each is not None and not isinstance(each, exp.Semicolon)]
     except SqlglotError as error:
         raise _unparsed(error) from None
@@ -69,17 +68,40 @@ def _parse(sql: str) -> Query:
     return tree
 
 
+def _before_parsing(tokens: list[Token]) -> None:
+    """Refuse what would keep the parser busy: deep nesting, and joins without a condition, for which it tries every way to read them."""
+    if len(tokens) > grammar.MAX_TOKENS:
+        raise TooLargeError(f"the query has {len(tokens):,} words, and {grammar.MAX_TOKENS:,} are allowed; ask in several queries")
+    open_joins: list[Token | None] = [None]
+    for token in [*tokens, None]:
+        kind = token.token_type if token else None
+        if open_joins[-1] and (kind in (None, TokenType.JOIN, TokenType.R_PAREN, TokenType.SEMICOLON)):
+            raise _unconditional(open_joins[-1])
+        if kind is TokenType.L_PAREN:
+            open_joins.append(None)
+            if len(open_joins) > grammar.MAX_NESTING:
+                raise TooLargeError(f"the query nests deeper than {grammar.MAX_NESTING} parentheses; ask in several queries")
+        elif kind is TokenType.R_PAREN and len(open_joins) > 1:
+            open_joins.pop()
+        elif kind is TokenType.JOIN:
+            open_joins[-1] = token
+        elif kind in (TokenType.ON, TokenType.USING):
+            open_joins[-1] = None
+
+
+def _unconditional(join: Token) -> RefusedError:
+    column = join.col - len(join.text) + 1
+    what, allowed = "a join without a condition", "JOIN … ON or JOIN … USING"
+    message = f"{what} at line {join.line}, column {column} would pair every row with every other; allowed: {allowed}"
+    return RefusedError(message, what=what, line=join.line, column=column, allowed=allowed)
+
+
 def _depth(nodes: list[exp.Expr]) -> int:
     """The depth of a tree whose nodes come parents first."""
     depths: dict[int, int] = {}
     for node in nodes:
         depths[id(node)] = depths.get(id(node.parent), 0) + 1
     return max(depths.values())
-
-
-def _nesting(sql: str) -> int:
-    """How deep parentheses nest, roughly: those in text count too."""
-    return max(itertools.accumulate((character == "(") - (character == ")") for character in sql), default=0)
 
 
 def _unparsed(error: SqlglotError) -> RefusedError:

@@ -198,6 +198,17 @@ def test_what_can_not_be_parsed_is_told_with_its_place() -> None:
     assert found.value.data["line"] == 2
 
 
+def test_joins_without_conditions_are_refused_before_the_parser_tries_every_way_to_read_them() -> None:
+    for sql in (
+        "SELECT 1 FROM payments " + "JOIN payments " * 300,
+        "SELECT 1 FROM payments " + "JOIN payments " * 300 + "ON 1 = 1 " * 300,
+        "SELECT 1 FROM " + "(payments JOIN " * 20 + "payments" + ")" * 20,
+        "SELECT 1 FROM payments WHERE EXISTS (SELECT 1 FROM payments JOIN payments) AND EXISTS (SELECT 1 FROM payments JOIN payments)",
+    ):
+        with pytest.raises(RefusedError, match="a join without a condition at line 1"):
+            check(sql, everything=False)
+
+
 def test_an_analyst_may_name_the_columns_that_tell_of_people() -> None:
     check("SELECT gender, age_band, country FROM payments", everything=True)
 
@@ -210,6 +221,8 @@ def test_an_analyst_may_name_the_columns_that_tell_of_people() -> None:
         "SELECT 1 " + "".join(f"UNION ALL SELECT amount FROM payments p{n} " for n in range(30)),
         "SELECT " + "NOT " * 900 + "TRUE",
         "SELECT " + "- " * 1_900 + "1",
+        "SELECT 1 FROM payments " + "JOIN payments USING (merchant_id) " * 30,
+        "SELECT " + "a." * 4_000 + "a",
         "SELECT " + "CASE WHEN TRUE THEN " * 300 + "1" + " END" * 300,
     ],
 )

@@ -1,0 +1,218 @@
+"""Queries on a real Spark and a real lake: what they see, what they cost, and what ends them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from millrace_processors.query.engine import Answer, Limits
+from millrace_processors.query.errors import CancelledError, FailedError, QueryError, TooLargeError
+from millrace_processors.query.rewriting import Scope, Statement, rewrite
+from tests.integration.processors_query.conftest import Filled
+from tests.unit.processors_query.history import DAYS, T0, newest
+
+pytestmark = pytest.mark.stack
+LIMITS = Limits(rows_read=1_000_000, result_rows=1_000, result_bytes=10_000_000)
+ALL = (T0 - timedelta(days=1), T0 + timedelta(days=DAYS + 2))
+
+
+def ask(
+    filled: Filled,
+    sql: str,
+    merchants: tuple[str, ...] | None = ("m1", "m2"),
+    span: tuple[datetime, datetime] = ALL,
+    limits: Limits = LIMITS,
+    everything: bool = False,
+) -> Answer:
+    statement = rewrite(sql, Scope(merchants, everything, *span), filled.engine.sources().tables)
+    return filled.engine.run("job", "tenant", statement, limits, lambda: False)
+
+
+def rows(answer: Answer) -> list[dict[str, Any]]:
+    return list(answer.table.to_pylist())
+
+
+def test_payments_are_the_newest_facts_of_the_callers_merchants(filled: Filled) -> None:
+    found = rows(ask(filled, "SELECT payment_id, kind, merchant_id, window_start, occurred_at, currency, amount, method FROM payments"))
+    expected = newest(filled.rows, {"m1", "m2"})
+    names = ("payment_id", "kind", "merchant_id", "window_start", "occurred_at", "currency", "amount", "method")
+    assert Counter(tuple(row[name] for name in names) for row in found) == Counter(tuple(row[name] for name in names) for row in expected)
+
+
+def test_reports_are_sums_of_the_newest_facts_of_each_window(filled: Filled) -> None:
+    found = {(row["merchant_id"], row["window_start"], row["currency"]): row for row in rows(ask(filled, "SELECT * FROM reports"))}
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in newest(filled.rows, {"m1", "m2"}):
+        groups.setdefault((row["merchant_id"], row["window_start"], row["currency"]), []).append(row)
+    assert found.keys() == groups.keys()
+    for key, facts in groups.items():
+        paid = [fact for fact in facts if fact["kind"] == "payment"]
+        refunded = [fact["amount"] for fact in facts if fact["kind"] == "refund"]
+        amounts = [fact["amount"] for fact in paid]
+        assert {name: value for name, value in found[key].items() if name not in ("merchant_id", "window_start", "currency")} == {
+            "payments": len(paid),
+            "gross": sum(amounts),
+            "refunds": len(refunded),
+            "refunded_amount": sum(refunded),
+            "net": sum(amounts) - sum(refunded),
+            "failed": sum(fact["kind"] == "failure" for fact in facts),
+            "smallest": min(amounts, default=0),
+            "largest": max(amounts, default=0),
+            "points_used": sum(fact["points_used"] for fact in paid),
+            "points_earned": sum(fact["points_earned"] for fact in paid),
+            "customers": len({fact["customer_key"] for fact in paid}),
+        }
+
+
+def test_merchants_are_the_newest_documents_that_are_not_deleted(filled: Filled) -> None:
+    answer = ask(filled, "SELECT merchant_id, name, time_zone FROM merchants ORDER BY 1", ("m1", "m2", "m3"))
+    assert rows(answer) == [
+        {"merchant_id": "m1", "name": "Shop One", "time_zone": "Europe/Berlin"},
+        {"merchant_id": "m2", "name": "Shop m2", "time_zone": "Asia/Seoul"},
+    ]
+
+
+def test_joins_windows_unions_and_common_tables_work_together(filled: Filled) -> None:
+    sql = """
+        WITH days AS (SELECT merchant_id, date_trunc('day', window_start) AS day, sum(amount) AS total FROM payments
+                      WHERE kind = 'payment' AND method LIKE 'c%' GROUP BY 1, 2)
+        SELECT m.name, d.day, d.total, sum(d.total) OVER (PARTITION BY d.merchant_id ORDER BY d.day
+               ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS so_far
+        FROM days d JOIN merchants AS m ON m.merchant_id = d.merchant_id
+        WHERE d.total >= (SELECT min(total) FROM days)
+        UNION ALL SELECT 'none', current_timestamp(), 0, 0
+        ORDER BY 1, 2"""
+    found = [row for row in rows(ask(filled, sql)) if row["name"] != "none"]
+    totals: dict[tuple[str, datetime], int] = {}
+    for fact in newest(filled.rows, {"m1", "m2"}):
+        if fact["kind"] == "payment" and fact["method"] in ("card", "cash"):
+            key = ({"m1": "Shop One", "m2": "Shop m2"}[fact["merchant_id"]], fact["window_start"].replace(hour=0, minute=0))
+            totals[key] = totals.get(key, 0) + fact["amount"]
+    assert {(row["name"], row["day"]): row["total"] for row in found} == totals
+    last = {row["name"]: row["so_far"] for row in found}
+    assert last == {name: sum(total for (shop, _), total in totals.items() if shop == name) for name in ("Shop One", "Shop m2")}
+
+
+def test_a_range_holds_whole_windows_from_its_start_up_to_its_end(filled: Filled) -> None:
+    span = (T0 + timedelta(days=2), T0 + timedelta(days=4, hours=3))
+    found = rows(ask(filled, "SELECT count(*) AS n FROM payments", span=span))
+    assert found[0]["n"] == sum(span[0] <= fact["window_start"] < span[1] for fact in newest(filled.rows, {"m1", "m2"}))
+
+
+def test_an_analyst_sees_every_merchant_and_every_column(filled: Filled) -> None:
+    found = rows(ask(filled, "SELECT merchant_id, gender, count(*) AS n FROM payments GROUP BY 1, 2", None, everything=True))
+    expected = Counter((fact["merchant_id"], fact["gender"]) for fact in newest(filled.rows))
+    assert {(row["merchant_id"], row["gender"]): row["n"] for row in found} == expected
+
+
+def test_one_person_has_another_pseudonym_at_another_merchant(filled: Filled) -> None:
+    found = rows(ask(filled, "SELECT merchant_id, customer FROM payments WHERE customer IS NOT NULL GROUP BY 1, 2"))
+    of = {name: {row["customer"] for row in found if row["merchant_id"] == name} for name in ("m1", "m2")}
+    facts = [fact for fact in newest(filled.rows, {"m1", "m2"}) if fact["customer_key"]]
+    keys = {name: {fact["customer_key"] for fact in facts if fact["merchant_id"] == name} for name in ("m1", "m2")}
+    assert {name: len(known) for name, known in of.items()} == {name: len(known) for name, known in keys.items()}
+    assert keys["m1"] & keys["m2"]
+    assert not of["m1"] & of["m2"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT CAST(merchant_id AS INT) FROM payments",
+        "SELECT count(*) FROM payments WHERE CAST(merchant_id AS INT) > 0",
+        "SELECT count(*) FROM payments WHERE 1 / (length(merchant_id) - length('secret-merchant')) > 0",
+        "SELECT count(*) FROM merchants WHERE CAST(merchant_id AS DATE) > current_date",
+    ],
+)
+def test_an_error_of_the_engine_tells_nothing_of_another_tenants_rows(filled: Filled, sql: str) -> None:
+    try:
+        found = str(rows(ask(filled, sql)))
+    except QueryError as error:
+        found = error.message
+    assert "secret" not in found
+    assert "m3" not in found
+
+
+def test_texts_of_the_caller_are_values_and_never_syntax(filled: Filled) -> None:
+    tricks = ["' OR '1'='1", "\\' OR 1=1 --", "`; DROP TABLE x", "\\", ":p0", "\x00", "🙂'\""]
+    quoted = [trick.replace("\\", "\\\\").replace("'", "\\'") for trick in tricks]
+    columns = ", ".join(f"'{text}' AS t{number}" for number, text in enumerate(quoted))
+    listed = ", ".join(f"'{text}'" for text in quoted)
+    found = rows(ask(filled, f"SELECT {columns}, count(*) AS n FROM payments WHERE method IN ({listed})"))
+    assert found == [{**{f"t{number}": trick for number, trick in enumerate(tricks)}, "n": 0}]
+
+
+def test_a_plan_that_reads_another_table_is_refused_whatever_the_guard_has_let_pass(filled: Filled) -> None:
+    tables = frozenset({tuple(filled.lake.merchants.split("."))})
+    for sql in (
+        f"SELECT * FROM {filled.lake.facts}",
+        f"SELECT 1 FROM {filled.lake.merchants} WHERE EXISTS (SELECT 1 FROM {filled.lake.facts})",
+        f"WITH a AS (SELECT * FROM {filled.lake.facts}.files) SELECT 1 FROM a",
+        "SELECT * FROM range(5)",
+    ):
+        with pytest.raises(FailedError, match="no view"):
+            filled.engine.run("job", "tenant", Statement(sql, {}, tables), LIMITS, lambda: False)
+
+
+def test_a_file_cannot_be_read_by_its_path(filled: Filled) -> None:
+    with pytest.raises(FailedError):
+        filled.engine.run("job", "t", Statement("SELECT * FROM text.`/etc/passwd`", {}, frozenset()), LIMITS, lambda: False)
+
+
+def test_a_result_is_cut_off_at_its_limit_and_says_so(filled: Filled) -> None:
+    limits = Limits(LIMITS.rows_read, 10, LIMITS.result_bytes)
+    cut = ask(filled, "SELECT payment_id FROM payments", limits=limits)
+    assert (cut.table.num_rows, cut.truncated) == (10, True)
+    whole = ask(filled, "SELECT payment_id FROM payments LIMIT 10", limits=limits)
+    assert (whole.table.num_rows, whole.truncated) == (10, False)
+
+
+def test_a_result_of_too_many_bytes_fails_with_the_fix(filled: Filled) -> None:
+    with pytest.raises(TooLargeError, match="LIMIT"):
+        ask(filled, "SELECT * FROM payments", limits=Limits(LIMITS.rows_read, 1_000, 1_000))
+
+
+def test_the_cost_is_the_rows_that_are_left_after_pruning_counted_for_each_read(filled: Filled) -> None:
+    everything = ask(filled, "SELECT count(*) FROM payments").rows_read
+    assert 0 < everything <= len(filled.rows)
+    assert ask(filled, "SELECT count(*) FROM payments", span=(T0, T0 + timedelta(days=1))).rows_read < everything / 4
+    assert ask(filled, "SELECT count(*) FROM payments WHERE window_start < '2026-11-02'").rows_read < everything / 4
+    twice = "SELECT (SELECT count(*) FROM payments WHERE kind = 'refund') AS a, (SELECT sum(amount) FROM payments) AS b"
+    assert ask(filled, twice).rows_read == 2 * everything
+    with pytest.raises(TooLargeError, match="shorter range"):
+        ask(filled, "SELECT count(*) FROM payments", limits=Limits(everything - 1, 10, 1_000_000))
+
+
+def test_a_running_query_is_cancelled(filled: Filled) -> None:
+    # Four joins of every row with every row: hours of work.
+    joins = " ".join(f"JOIN payments p{n} ON p{n}.amount + p0.amount >= 0" for n in range(1, 6))
+    statement = rewrite(
+        f"SELECT sum(p1.amount * p5.amount) AS s FROM payments p0 {joins}",
+        Scope(None, False, *ALL),
+        filled.engine.sources().tables,
+    )
+    cancelled = threading.Event()
+
+    def cancel() -> None:
+        time.sleep(3)
+        cancelled.set()
+        filled.engine.cancel("long")
+
+    stopper = threading.Thread(target=cancel)
+    stopper.start()
+    with pytest.raises(CancelledError):
+        filled.engine.run("long", "tenant", statement, LIMITS, cancelled.is_set)
+    stopper.join()
+    assert rows(ask(filled, "SELECT 1 AS one")) == [{"one": 1}]
+
+
+def test_a_mistake_in_the_query_is_told_without_our_names(filled: Filled) -> None:
+    with pytest.raises(FailedError) as found:
+        ask(filled, "SELECT amount, count(*) FROM payments")
+    assert "MISSING_GROUP_BY" in found.value.message or "MISSING_AGGREGATION" in found.value.message
+    assert filled.lake.facts not in found.value.message
