@@ -107,6 +107,12 @@ def _drop(lake: Lake, before: datetime) -> int:
     return int(found[0])
 
 
+def join_facts(lake: Lake, small_files: int = Plan.small_files) -> tuple[int, int]:
+    """Join the small files of the facts only; how many there were of them, and how many they have become."""
+    joined = _join(lake, lake.facts, small_files)
+    return joined["rewritten_data_files_count"], joined["added_data_files_count"]
+
+
 def _join(lake: Lake, table: str, small_files: int) -> Row:
     order = _SORTED.get(table.rpartition(".")[2])
     strategy = f", strategy => 'sort', sort_order => '{order}'" if order else ""

@@ -60,6 +60,8 @@ class ProcessorsSettings(Settings, group="PROCESSORS"):
     """URL or path of Spark's checkpoints; the local default is <home>/checkpoints."""
     max_events_per_batch: int = Field(200_000, ge=1)
     """Kafka records that one micro-batch takes at most: the back-pressure of the stream."""
+    join_files_every: int = Field(0, ge=0)
+    """Batches after which the stream itself joins the small files of its facts; 0 leaves that to `millrace process maintain`."""
     report_partition_facts: int = Field(500_000, ge=1_000)
     """Facts that one task reads back at the most when reports are rebuilt in bulk (a plan, not a promise)."""
     cassandra_inflight: int = Field(64, ge=1)

@@ -20,6 +20,7 @@ from millrace_contracts.topics import change_topic
 from millrace_processors import sources, tables
 from millrace_processors.dimensions import DimensionBatch
 from millrace_processors.errors import ProcessorsError
+from millrace_processors.joining import FileJoiner
 from millrace_processors.lake import Lake
 from millrace_processors.metrics import Metrics
 from millrace_processors.payments import PaymentsBatch
@@ -148,6 +149,7 @@ class Streaming:
         table = ProgressTable(tables.connected(config), config.names.keyspace)
         partitions = sources.partitions(config.kafka, change_topic(config.names, PAYMENTS))
         batch = PaymentsBatch(config, self._lake, table, table.load(PROGRESS_PAYMENTS, partitions))
+        joiner = FileJoiner(self._lake, config.processors.join_files_every)
 
         def run(records: DataFrame, query: str, batch_id: int) -> None:
             outcome = batch.run(records, query, batch_id)
@@ -171,6 +173,7 @@ class Streaming:
                     facts=outcome.refreshed.facts,
                     seconds=outcome.steps.rounded(),
                 )
+            joiner.after_batch(appended=outcome.events > 0)
 
         return run
 

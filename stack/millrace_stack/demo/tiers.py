@@ -26,6 +26,7 @@ ORDER = ("collection", "relay", "processors", "api")
 """Payments can be posted from the first on; the others catch up."""
 KEY = "MILLRACE_COLLECTION_KEY"
 LAKE_PARTITION = "MILLRACE_LAKE_TIME_PARTITION"
+JOIN_FILES = "MILLRACE_PROCESSORS_JOIN_FILES_EVERY"
 _ADDRESSES = {"collection": "MILLRACE_COLLECTION_URL", "api": "MILLRACE_API_URL"}
 
 
@@ -85,6 +86,8 @@ def specs(home: Home, environ: Mapping[str, str]) -> dict[str, ProcessSpec]:
         "api": ("api", "--port", str(assigned["api"])),
     }
     environment = {"MILLRACE_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
+    # A batch every five seconds leaves many small files, and nobody else joins them here.
+    environment |= {JOIN_FILES: "100"} if JOIN_FILES not in environ else {}
     if "MILLRACE_COLLECTION_REQUEST_LOG" not in environ:
         environment["MILLRACE_COLLECTION_REQUEST_LOG"] = str(home.folder("logs") / "collection-requests.log")
     return {

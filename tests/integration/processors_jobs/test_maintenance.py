@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from millrace_processors import maintenance, reprocessing, rolling
+from millrace_processors.joining import FileJoiner
 from millrace_processors.maintenance import Plan
 from millrace_processors.refresh import Mode
 from millrace_processors.rollup_state import RollupProgress
@@ -78,3 +79,25 @@ def test_facts_beyond_their_retention_are_dropped_by_whole_months(pipeline: Pipe
     assert facts.dropped_facts == 1
     assert [row.fact_id for row in pipeline.lake.session.table(pipeline.lake.facts).collect()] == ["new"]
     assert pipeline.lake.of_batch("q", 0) is not None
+
+
+def test_the_stream_joins_its_own_small_files_and_the_next_batch_goes_on(pipeline: Pipeline) -> None:  # I5
+    joiner = FileJoiner(pipeline.lake, 3, small_files=2)
+    batch = pipeline.batch()
+
+    def files() -> int:
+        return pipeline.lake.session.table(f"{pipeline.lake.facts}.files").count()
+
+    counts = []
+    for number in range(4):
+        made = [change("c", payment(f"p{number}-{n}", merchantId="m", amount=100, paidAt=T0), at=number * 10 + n) for n in range(3)]
+        pipeline.produce(made, T0)
+        outcome = batch.run(pipeline.records(), "q", number)
+        if number == 2:
+            before = files()
+            joiner.after_batch(outcome.events > 0)
+            assert before > files()
+        else:
+            joiner.after_batch(outcome.events > 0)
+        counts.append([row.payments for row in pipeline.session.execute(f"SELECT payments FROM {pipeline.config.names.keyspace}.reports")])
+    assert counts == [[3], [6], [9], [12]]
