@@ -45,7 +45,7 @@ def job(environ: Mapping[str, str], name: str) -> Iterator[tuple[Config, Lake]]:
     with reported():
         config = Config.load(environ)
         logs.configure(config.runtime, "processors")
-        from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+        from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
 
         from millrace_processors import session
