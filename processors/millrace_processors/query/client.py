@@ -12,7 +12,7 @@ from millrace_contracts.settings import Settings
 from millrace_processors.errors import CommandError, ProcessorsError, UnavailableError
 
 DEFAULT_URL = "http://127.0.0.1:8085"
-WAIT_SECONDS = 15
+WAIT_SECONDS = 10
 PAGE = 10_000
 
 

@@ -6,6 +6,7 @@ tenants share the cores. Its own analysed plan is looked at before anything runs
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ import pyarrow as pa
 import structlog
 from py4j.protocol import Py4JError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
 from millrace_processors.errors import LakeError
@@ -88,6 +90,8 @@ class SparkEngine:
 
     def __init__(self, spark: SparkSession, lake: Lake) -> None:
         self._spark, self._lake = spark, lake
+        # A caller's mistake is told to the caller, and logged by the service in a line of its own.
+        PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
 
     def sources(self) -> Sources:
         """The newest snapshots."""

@@ -31,7 +31,8 @@ from millrace_processors.query.views import catalogue
 
 log = structlog.get_logger()
 JOBS = "/v1/query/jobs"
-LONGEST_WAIT = 20.0
+LONGEST_WAIT = 10.0
+"""Shorter than a stop waits for requests that are being answered."""
 PAGE, LARGEST_PAGE = 1_000, 10_000
 POLL_SECONDS = 0.1
 _PRIVATE = {"Cache-Control": "private, no-store"}

@@ -39,8 +39,8 @@ class Results:
         Raises:
             FileNotFoundError: it has been removed.
         """
-        with pa.OSFile(str(self._path(job_id)), "rb") as file:
-            return pa.ipc.open_file(file).read_all().slice(offset, limit)
+        # Mapped: a page touches its own rows only, and keeps the file alive while it is used.
+        return pa.ipc.open_file(pa.memory_map(str(self._path(job_id)), "r")).read_all().slice(offset, limit)
 
     def remove(self, job_id: str) -> None:
         """Remove a result; one that is not there is no error."""

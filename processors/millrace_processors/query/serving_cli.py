@@ -59,7 +59,7 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
         loop=Loops.uvloop,
         respawn_failed_workers=True,
         respawn_interval=2.0,
-        workers_kill_timeout=20,
+        workers_kill_timeout=30,
         log_level=LogLevels.warning,
     ).serve()
 

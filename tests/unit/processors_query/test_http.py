@@ -75,7 +75,7 @@ def anne(token: Callable[..., dict[str, str]]) -> dict[str, str]:
 def done(web: Web, headers: dict[str, str], body: dict[str, Any] = SQL) -> dict[str, Any]:
     answer = web.post(JOBS, json=body, headers=headers)
     assert answer.status_code == 202, answer.text
-    status: httpx.Response = web.get(answer.headers["Location"], params={"wait": 20}, headers=headers)
+    status: httpx.Response = web.get(answer.headers["Location"], params={"wait": 10}, headers=headers)
     assert status.json()["state"] == "done", status.text
     return dict(status.json())
 
