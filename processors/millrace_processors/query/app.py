@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -62,6 +63,7 @@ def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         from millrace_processors.query.completeness import CompleteThrough
+        from millrace_processors.query.engine import WARM
 
         # On this thread: the JVM is to start with SIGTERM ignored (session.build), which only the main thread can arrange.
         with (open_engine or spark_engine)(config.engine, config.query.max_result_bytes) as engine:
@@ -70,9 +72,11 @@ def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None
             app.router.routes.extend(rest.routes())
             held["engine"] = engine
             service.start()
+            threading.Thread(target=engine.warm, name="query-warm-up", daemon=True).start()
             log.info("query.ready", results=config.query.results)
             yield
             await run_in_threadpool(service.stop)
+            await run_in_threadpool(engine.cancel, WARM)
 
     async def ready(request: Request) -> Response:
         engine = held.get("engine")

@@ -20,13 +20,15 @@ from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
-from millrace_processors.errors import LakeError
+from millrace_contracts.windows import WINDOW_MS, from_ms
+from millrace_processors.errors import LakeError, ProcessorsError
 from millrace_processors.lake import Lake
 from millrace_processors.query import views
 from millrace_processors.query.errors import CancelledError, FailedError, TooLargeError
-from millrace_processors.query.rewriting import Statement, Table
+from millrace_processors.query.rewriting import Scope, Statement, Table, rewrite
 
 log = structlog.get_logger()
+WARM = "warm-up"
 POOLS = 32
 """Pools among which tenants are spread: Spark never forgets one."""
 SAFETY = {
@@ -143,6 +145,15 @@ class SparkEngine:
         """Cancel the job group; the future ones too, since a query may still be planned."""
         jvm_context: Any = self._spark.sparkContext._jsc.sc()
         jvm_context.cancelJobGroupAndFutureJobs(job_id)
+
+    def warm(self) -> None:
+        """Ask a small question, so that the first caller does not wait until Spark has loaded and compiled what every query needs."""
+        scope = Scope((WARM,), everything=False, start=from_ms(0), end=from_ms(WINDOW_MS))
+        try:
+            statement = rewrite("SELECT currency, sum(net) AS net FROM reports GROUP BY 1 ORDER BY 1", scope, self.sources().tables)
+            self.run(WARM, WARM, statement, Limits(1, 1, 1_000_000), lambda: False)
+        except ProcessorsError as error:
+            log.info("query.not_warmed", problem=str(error))
 
     def ready(self) -> tuple[bool, str]:
         """Whether the lake can be asked, and what is wrong."""

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from millrace_contracts.windows import from_ms
-from millrace_processors.query import grammar, results
+from millrace_processors.query import grammar, openapi, results
 from millrace_processors.query.asking import question
 from millrace_processors.query.errors import QueryError, TooLargeError
 from millrace_processors.query.identity import Caller, Gate
@@ -51,6 +51,7 @@ class Rest:
         """Every path with its method."""
         one = JOBS + "/{job}"
         return [
+            Route("/v1/query/openapi.json", described, methods=["GET"]),
             Route("/v1/query/views", self._guarded(self.views), methods=["GET"]),
             Route(JOBS, self._guarded(self.submit), methods=["POST"]),
             Route(JOBS, self._guarded(self.jobs), methods=["GET"]),
@@ -128,6 +129,11 @@ class Rest:
                 return problem(500, "INTERNAL", f"internal error; tell us the reference {reference}", reference=reference)
 
         return answer
+
+
+async def described(request: Request) -> Response:
+    """The paths as OpenAPI."""
+    return Response(orjson.dumps(openapi.document(LONGEST_WAIT, PAGE, LARGEST_PAGE)), media_type="application/json")
 
 
 def shown(job: Job) -> dict[str, Any]:

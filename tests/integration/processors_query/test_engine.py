@@ -211,6 +211,11 @@ def test_a_running_query_is_cancelled(filled: Filled) -> None:
     assert rows(ask(filled, "SELECT 1 AS one")) == [{"one": 1}]
 
 
+def test_warming_up_reads_no_row_and_changes_nothing_for_the_next(filled: Filled) -> None:
+    filled.engine.warm()
+    assert rows(ask(filled, "SELECT count(*) AS n FROM merchants")) == [{"n": 2}]
+
+
 def test_a_mistake_in_the_query_is_told_without_our_names(filled: Filled) -> None:
     with pytest.raises(FailedError) as found:
         ask(filled, "SELECT amount, count(*) FROM payments")

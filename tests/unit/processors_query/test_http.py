@@ -11,8 +11,11 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from millrace_graphql.token_cli import make_token
 from millrace_processors.query.http import Rest, not_found_or_method
@@ -44,6 +47,9 @@ class Web:
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         return self.request("POST", path, **more)
+
+    def routes(self) -> list[Route]:
+        return [route for route in self._app.routes if isinstance(route, Route)]
 
     def put(self, path: str, **more: Any) -> httpx.Response:
         return self.request("PUT", path, **more)
@@ -238,3 +244,21 @@ def test_the_views_are_those_of_the_caller(web: Web, anne: dict[str, str], token
 def test_an_unknown_path_or_method_is_a_problem(web: Web, anne: dict[str, str]) -> None:
     assert web.get("/v1/query/else", headers=anne).json()["code"] == "NOT_FOUND"
     assert web.put(JOBS, headers=anne).json()["code"] == "METHOD_NOT_ALLOWED"
+
+
+def test_the_paths_are_described_as_openapi_and_answers_are_as_described(web: Web, anne: dict[str, str]) -> None:
+    document = web.get("/v1/query/openapi.json").json()
+    validate(document)
+
+    def check(name: str, body: object) -> None:
+        Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": document["components"]}).validate(body)
+
+    job = done(web, anne)
+    check("Question", SQL)
+    check("Job", job)
+    check("Page", web.get(job["result"], headers=anne).json())
+    check("Problem", web.post(JOBS, json={"sql": "SELECT uuid()"}, headers=anne).json())
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    served = {(method, route.path) for route in web.routes() for method in (route.methods or set()) - {"HEAD"}}
+    assert served - described == {("GET", "/v1/query/openapi.json")}
+    assert described <= served
