@@ -71,3 +71,11 @@ def test_who_asks_is_settled_for_all_of_a_batch(tmp_path: Path, answers: Questio
     opened, closed = send(stranger, [{"query": "{ __typename }"}, ROLE]).json()
     assert opened == {"data": {"__typename": "Query"}}
     assert closed["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+def test_each_operation_of_a_batch_is_charged(tmp_path: Path, answers: Questions) -> None:
+    dear = {"query": "{ " + " ".join(f"v{n}: viewer {{ merchants {{ id }} }}" for n in range(20)) + " }"}
+    cheap_only = client_for(tmp_path, answers, max_cost=50)
+    served, refused = send(cheap_only, [ROLE, dear]).json()
+    assert served == {"data": {"viewer": {"role": "merchant"}}}
+    assert refused["errors"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
