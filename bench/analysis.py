@@ -1,6 +1,6 @@
 """How fast the analysis tier is, beside what the engine and a columnar database could do with the same data at all.
 
-    python bench/analysis.py [--json PATH] [--batch 1500000] [--small 100000] [--rounds 3]
+    python bench/analysis.py [--json PATH] [--batch 1500000] [--small 100000] [--rounds 3] [--events 200000]
 
 Real Kafka, Cassandra and Redis on this machine, the lake on its disk, Spark local[2]; events lie in Kafka before the clock starts.
 
@@ -184,7 +184,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1_500_000, help="events of one batch: a minute at 25,000 a second")
     parser.add_argument("--small", type=int, default=100_000, help="events of the batches that fill a window")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, help="a small run: so many events in all, in place of --batch and --small")
     options = parser.parse_args()
+    if options.events:
+        # The batches take four fifths; the first batch and the ten that fill a window share the rest.
+        options.batch, options.small = options.events * 4 // 5 // options.rounds, options.events // 5 // 11
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped either way
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         home = Home(Path(folder) / ".millrace")
