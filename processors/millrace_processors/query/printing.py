@@ -38,9 +38,21 @@ def rows(pages: Iterable[bytes], kind: str, file: IO[bytes]) -> None:
             file.write(page)
             continue
         found = orjson.loads(page)
-        names = [column["name"] for column in found["columns"]]
+        names = unique([column["name"] for column in found["columns"]])
         for row in found["rows"]:
             file.write(orjson.dumps(dict(zip(names, row, strict=True))) + b"\n")
+
+
+def unique(names: list[str]) -> list[str]:
+    """Names of an object's fields: of columns that are named alike, the later ones get a number."""
+    found: list[str] = []
+    for name in names:
+        number, own = 1, name
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found.append(own)
+    return found
 
 
 def _arrow(pages: Iterable[bytes], file: IO[bytes]) -> None:

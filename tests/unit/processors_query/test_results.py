@@ -81,6 +81,10 @@ def test_pages_are_printed_as_one(tmp_path: Path) -> None:
     assert [json.loads(line)["name"] for line in file.getvalue().splitlines()] == ['a "b", c\n', None]
 
 
+def test_columns_that_are_named_alike_are_all_printed() -> None:
+    assert printing.unique(["n", "n", "n_2", "m", "n"]) == ["n", "n_2", "n_2_2", "m", "n_3"]
+
+
 def test_a_table_for_a_person_shows_text_as_it_is_and_how_much_is_left() -> None:
     file = io.BytesIO()
     found = {"columns": [{"name": "name", "type": "string"}], "rows": [["[red]shop[/red]"], [None]], "total": 7}
