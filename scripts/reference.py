@@ -56,7 +56,7 @@ PLAIN_MEANINGS = {
     "MILLRACE_MONGO_COLLECTION_URI": "MongoDB as the collection tier's user.",
     "MILLRACE_MONGO_DEBEZIUM_URI": "MongoDB as Debezium's user; the Connect worker reads it.",
     "MILLRACE_MONGO_RELAY_URI": "MongoDB as the relay's user; behind several mongos name one of them.",
-    "MILLRACE_MONGO_TRUTH_URI": "MongoDB as a user that only reads, for `millrace truth`, `process audit` and `process reprocess --from mongo`.",
+    "MILLRACE_MONGO_TRUTH_URI": "MongoDB as a user that only reads: `millrace truth`, `process audit`, `process reprocess`.",
     "MILLRACE_REDIS_URL": "The in-memory store.",
     "MILLRACE_RELAY_COLLECTION": "The collection that the relay captures.",
     "MILLRACE_RUNTIME_ENVIRONMENT": "`production` refuses the published default secrets.",
