@@ -87,7 +87,7 @@ class Costs:
     def _cost(self, field: _Field, within: int, variables: Mapping[str, Any], known: dict[tuple[str, int], int]) -> int:
         if field.fixed is not None:
             return field.fixed
-        if not field.arguments and field.name != "comparison":
+        if not field.arguments and not field.is_list and field.name != "comparison":
             return 1 + self._sum(field.below, within, variables, known) if field.is_object else 0
         arguments: dict[str, Any] = {}
         for name, value, variable in field.arguments:
@@ -128,7 +128,7 @@ class Costs:
         is_list = "first" in names or field.name.value in ("reports", "merchants")
         below = self._selected(field.selection_set)
         fixed = None
-        if not arguments and field.name.value != "comparison":
+        if not arguments and not is_list and field.name.value != "comparison":
             parts = [each.fixed for each in below if isinstance(each, _Field)]
             if len(parts) == len(below) and None not in parts:
                 fixed = 1 + sum(part or 0 for part in parts) if field.selection_set is not None else 0

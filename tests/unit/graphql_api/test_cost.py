@@ -28,6 +28,10 @@ def cost(text: str, **variables: Any) -> int:
         (f"{{ series{RANGE} {{ ...C }} }} fragment C on Series {{ comparison {{ end }} }}", 2 * 28 + 2),
         (f"{{ peers{RANGE} {{ measured }} }}", (1 + PEERS) * 28 + 1),
         ('{ series(merchantId: "m", preset: LAST_90_DAYS) { currency } }', 28 + 1),
+        # A list that does not say how many costs as its default of 100 does: a tenth of a point for each of its objects.
+        ("{ viewer { merchants { id } } }", 1 + 1 + 10),
+        ("{ viewer { merchants(first: 100) { id } } }", 1 + 1 + 10),
+        ("{ viewer { merchants(first: 10) { id } } }", 1 + 1 + 1),
     ],
 )
 def test_a_document_costs_what_it_reads(text: str, points: int) -> None:
