@@ -15,6 +15,7 @@ from millrace_cdc.errors import RelayError
 from millrace_cdc.letters_cli import dead_letters
 from millrace_cdc.migrating import migrate
 from millrace_cdc.projection import Share
+from millrace_cdc.replay.points import AGO
 from millrace_cdc.reporting import AS_JSON, reported
 from millrace_cdc.running import Configuration, run_stream, run_streams
 from millrace_cdc.skipping import skip
@@ -111,7 +112,17 @@ def migrate_command(environ: Mapping[str, str], streams: int | None, as_json: bo
     return exit_codes.OK
 
 
-@relay.command("start-from")
+class PointCommand(click.Command):
+    """A command whose argument may be ``-2h``, which is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put times of that form behind the options."""
+        ago = [arg for arg in args if AGO.fullmatch(arg)]
+        rest = [arg for arg in args if arg not in ago]
+        return super().parse_args(ctx, [*rest, "--", *ago] if ago else rest)
+
+
+@relay.command("start-from", cls=PointCommand)
 @click.argument("point")
 @click.option("--streams", type=click.IntRange(1, 64), help="The number of streams; as it is, or MILLRACE_RELAY_STREAMS, without it.")
 @click.option("--replace", is_flag=True, help="Give up the progress that there is.")

@@ -28,7 +28,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 RESERVED = ("now", "oldest")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_AGO = re.compile(r"-(\d+)([smhd])")
+AGO = re.compile(r"-(\d+)([smhd])")
 _CLUSTER_TIME = re.compile(r"(\d{9,10})(?:\.(\d{1,10}))?")
 
 
@@ -52,7 +52,7 @@ def parse(option: str, text: str, now: float) -> Point:
         return Point("now" if text == "now" else "oldest")
     if text.startswith("82") and len(text) >= 18:
         return Point("token", token=_token(option, text))
-    if found := _AGO.fullmatch(text):
+    if found := AGO.fullmatch(text):
         return Point("time", at=(int(now) - int(found[1]) * _UNITS[found[2]], 0))
     if found := _CLUSTER_TIME.fullmatch(text):
         return Point("time", at=(int(found[1]), int(found[2] or 0)))

@@ -87,6 +87,7 @@ def test_progress_is_given_up_only_when_it_is_said(environ: dict[str, str], paym
         ("82ZZ", 2, "is no point"),
         ("82" + "7FFFFFFF00000001" + "2B0229296E04", 2, "in the future of this cluster"),
         ("1000000000.1", 5, "no longer reaches back"),
+        ("-2h", 5, "no longer reaches back"),
     ],
 )
 def test_a_point_that_is_none_is_refused_in_one_line(environ: dict[str, str], point: str, code: int, words: str) -> None:

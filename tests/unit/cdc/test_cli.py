@@ -41,3 +41,10 @@ def test_a_bad_setting_is_named(setting: str) -> None:
 def test_help_teaches_with_examples(command: list[str]) -> None:
     text = CliRunner().invoke(relay, [*command, "--help"]).output
     assert "millrace relay" in text.split("Options:")[0].split("\n\n", 1)[1]
+
+
+@pytest.mark.parametrize("arguments", [["-2h", "--streams", "65"], ["--streams", "65", "-2h"]])
+def test_a_time_ago_is_a_point_and_no_option(arguments: list[str]) -> None:
+    result = CliRunner().invoke(relay, ["start-from", *arguments], obj=SETTINGS)
+    assert (result.exit_code, "65 is not in the range" in result.output) == (2, True), result.output
+    assert CliRunner().invoke(relay, ["start-from", "-2h", "-x"], obj=SETTINGS).exit_code == 2
