@@ -231,6 +231,7 @@ def registries() -> dict[str, CollectorRegistry]:
     from millrace_graphql.observability import REGISTRY as API
     from millrace_processors.metrics import Metrics as ProcessorsMetrics
     from millrace_processors.query.metrics import Metrics as QueryMetrics
+    from millrace_processors.schedule import JobMetrics
 
     importlib.import_module("millrace_collection.metrics")
     relay = CollectorRegistry()
@@ -240,6 +241,7 @@ def registries() -> dict[str, CollectorRegistry]:
         "relay": relay,
         "connect watch": WatchMetrics().registry,
         "process stream": ProcessorsMetrics().registry,
+        "process rollup, customers, maintain, audit --every": JobMetrics().registry,
         "query serve": QueryMetrics().registry,
         "api": API,
     }

@@ -15,9 +15,9 @@ import orjson
 from millrace_contracts import exit_codes
 from millrace_processors.command_errors import reported
 from millrace_processors.errors import ProcessorsError
+from millrace_processors.schedule import OPS_PORT, Schedule
 from millrace_processors.settings import Config
 from millrace_runtime import logs
-from millrace_runtime.stopping import StopSignal
 
 if TYPE_CHECKING:
     from millrace_processors.lake import Lake
@@ -50,14 +50,14 @@ def job(environ: Mapping[str, str], name: str) -> Iterator[tuple[Config, Lake]]:
 
         from millrace_processors import session
         from millrace_processors.lake import Lake
-        from millrace_processors.streaming import _reason
+        from millrace_processors.streaming import reason_of
 
         spark = session.build(config, name)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield config, Lake(spark, config.lake, config.names.lake_namespace)
         except (PySparkException, Py4JError) as error:
-            raise ProcessorsError(f"{name} failed, run it again: {_reason(error)}") from error
+            raise ProcessorsError(f"{name} failed, run it again: {reason_of(error)}") from error
         finally:
             spark.stop()
 
@@ -73,9 +73,10 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the summary a
 @click.command()
 @click.option("--every", type=click.IntRange(1), help="Go on until Ctrl-C, once in so many seconds.")
 @click.option("--all", "everything", is_flag=True, help="Make every hour and day again, not only what is new since the last time.")
+@OPS_PORT
 @JSON
 @click.pass_obj
-def rollup(environ: Mapping[str, str], every: int | None, everything: bool, as_json: bool) -> int:
+def rollup(environ: Mapping[str, str], every: int | None, everything: bool, ops_port: int, as_json: bool) -> int:
     """Merge the reports of closed hours (UTC) and days (of each merchant's calendar).
 
     \b
@@ -89,15 +90,16 @@ def rollup(environ: Mapping[str, str], every: int | None, everything: bool, as_j
 
     with job(environ, "rollup") as (config, lake):
         store = tables.connected(config)
-        stop = StopSignal()
-        if every is not None:
-            stop.install()
-        while True:
-            done = rolling.run(config, lake, store, everything=everything)
+        first = everything
+
+        def once() -> None:
+            nonlocal first
+            done = rolling.run(config, lake, store, everything=first)
             show(as_json, asdict(done), told_rollup(done))
-            everything = False
-            if every is None or stop.wait(every):
-                return exit_codes.OK
+            first = False
+
+        Schedule("rollup", every).run(config.runtime, ops_port, once)
+    return exit_codes.OK
 
 
 def told_rollup(done: Any) -> str:
@@ -114,9 +116,10 @@ def told_rollup(done: Any) -> str:
 @click.command()
 @click.option("--every", type=click.IntRange(1), help="Go on until Ctrl-C, once in so many seconds.")
 @click.option("--all", "everything", is_flag=True, help="Count every day again, not only what is new since the last time.")
+@OPS_PORT
 @JSON
 @click.pass_obj
-def customers(environ: Mapping[str, str], every: int | None, everything: bool, as_json: bool) -> int:
+def customers(environ: Mapping[str, str], every: int | None, everything: bool, ops_port: int, as_json: bool) -> int:
     """Count the new and the returning customers of each closed day of a merchant's calendar.
 
     \b
@@ -131,15 +134,16 @@ def customers(environ: Mapping[str, str], every: int | None, everything: bool, a
 
     with job(environ, "customers") as (config, lake):
         store = tables.connected(config)
-        stop = StopSignal()
-        if every is not None:
-            stop.install()
-        while True:
-            done = counting.run(config, lake, store, everything=everything)
+        first = everything
+
+        def once() -> None:
+            nonlocal first
+            done = counting.run(config, lake, store, everything=first)
             show(as_json, asdict(done), told_customers(done))
-            everything = False
-            if every is None or stop.wait(every):
-                return exit_codes.OK
+            first = False
+
+        Schedule("customers", every).run(config.runtime, ops_port, once)
+    return exit_codes.OK
 
 
 def told_customers(done: Any) -> str:

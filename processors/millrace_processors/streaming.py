@@ -105,7 +105,7 @@ class Streaming:
                 self._failed(query, error)
 
     def _failed(self, query: Query, error: Exception | None) -> None:
-        reason = _reason(error)
+        reason = reason_of(error)
         if time.monotonic() - query.healthy_at > PATIENCE_SECONDS:
             raise ProcessorsError(f"the query {query.name} has not finished a batch for {PATIENCE_SECONDS:.0f} s: {reason}")
         query.failures += 1
@@ -178,7 +178,7 @@ class Streaming:
         return run
 
 
-def _reason(error: Exception | None) -> str:
+def reason_of(error: Exception | None) -> str:
     """The line that says what happened: behind a Python traceback it is the last one before the JVM's own frames."""
     lines = [line.strip() for line in str(error or "ended").splitlines() if line.strip() and not line.startswith("\tat ")]
     named = [line for line in lines if _ERROR.match(line)]

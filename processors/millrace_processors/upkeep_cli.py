@@ -12,19 +12,30 @@ import click
 from millrace_contracts import exit_codes
 from millrace_contracts.reports import PROGRESS_CUSTOMERS, PROGRESS_ROLLUPS
 from millrace_processors.jobs_cli import JSON, Instant, job, show
-from millrace_runtime.stopping import StopSignal
+from millrace_processors.schedule import OPS_PORT, Schedule
 
 if TYPE_CHECKING:
     from millrace_processors.auditing import Audited, Window
+    from millrace_processors.maintenance import Maintained
 
 
 @click.command()
 @click.option("--keep-hours", type=click.IntRange(1), default=24, show_default=True, help="Keep every snapshot of so many hours.")
 @click.option("--retention-days", type=click.IntRange(31), default=1826, show_default=True, help="Drop facts of months before then.")
 @click.option("--small-files", type=click.IntRange(2), default=5, show_default=True, help="Join the files of a partition with so many.")
+@click.option("--every", type=click.IntRange(60), help="Go on until Ctrl-C, once in so many seconds.")
+@OPS_PORT
 @JSON
 @click.pass_obj
-def maintain(environ: Mapping[str, str], keep_hours: int, retention_days: int, small_files: int, as_json: bool) -> int:
+def maintain(
+    environ: Mapping[str, str],
+    keep_hours: int,
+    retention_days: int,
+    small_files: int,
+    every: int | None,
+    ops_port: int,
+    as_json: bool,
+) -> int:
     """Join small files, expire snapshots, remove orphaned files, and drop facts after their retention.
 
     \b
@@ -32,24 +43,32 @@ def maintain(environ: Mapping[str, str], keep_hours: int, retention_days: int, s
     next rollup needs stay too. Safe to repeat, safe to kill. Run it once a day, or hourly where the stream's trigger is short.
     Example: millrace process maintain
              millrace process maintain --keep-hours 6 --json
+             millrace process maintain --every 86400
     Exit codes: 0 done, 2 a wrong option or no lake, 3 a server is away, 6 failed, run it again; 130 interrupted.
     """
     from millrace_processors import maintenance, tables
     from millrace_processors.rollup_state import RollupProgress
 
     with job(environ, "maintain") as (config, lake):
-        names = (PROGRESS_ROLLUPS, PROGRESS_CUSTOMERS)
-        found = [RollupProgress(tables.connected(config), config.names.keyspace, name).load() for name in names]
         plan = maintenance.Plan(timedelta(hours=keep_hours), timedelta(days=retention_days), small_files)
-        done = maintenance.run(lake, plan, [each for each in found if each is not None], lambda line: click.echo(line, err=True))
-    lines = [
-        f"{each.table}: {each.joined_files:,} files joined into {each.new_files:,}, {each.expired_snapshots:,} snapshots expired and "
-        f"{each.kept_snapshots:,} kept, {each.orphans:,} orphaned files removed"
-        + (f", {each.dropped_facts:,} facts dropped" if each.dropped_facts else "")
-        for each in done
-    ]
-    show(as_json, {"tables": [asdict(each) for each in done]}, "\n".join(lines))
+
+        def once() -> None:
+            store = tables.connected(config)
+            found = [RollupProgress(store, config.names.keyspace, name).load() for name in (PROGRESS_ROLLUPS, PROGRESS_CUSTOMERS)]
+            done = maintenance.run(lake, plan, [each for each in found if each is not None], lambda line: click.echo(line, err=True))
+            show(as_json, {"tables": [asdict(each) for each in done]}, "\n".join(map(told_table, done)))
+
+        Schedule("maintain", every).run(config.runtime, ops_port, once)
     return exit_codes.OK
+
+
+def told_table(done: Maintained) -> str:
+    """What maintenance has done to a table, in words."""
+    return (
+        f"{done.table}: {done.joined_files:,} files joined into {done.new_files:,}, {done.expired_snapshots:,} snapshots expired and "
+        f"{done.kept_snapshots:,} kept, {done.orphans:,} orphaned files removed"
+        + (f", {done.dropped_facts:,} facts dropped" if done.dropped_facts else "")
+    )
 
 
 @click.command()
@@ -58,6 +77,7 @@ def maintain(environ: Mapping[str, str], keep_hours: int, retention_days: int, s
 @click.option("--merchant", "merchants", multiple=True, help="Only this merchant; may be given again.")
 @click.option("--repair", is_flag=True, help="Put right what differs, in just those windows.")
 @click.option("--every", type=click.IntRange(60), help="Go on until Ctrl-C, once in so many seconds.")
+@OPS_PORT
 @JSON
 @click.pass_obj
 def audit(
@@ -67,6 +87,7 @@ def audit(
     merchants: tuple[str, ...],
     repair: bool,
     every: int | None,
+    ops_port: int,
     as_json: bool,
 ) -> int:
     """Compare MongoDB, Kafka, the lake and the reports, window by window, and write a certificate for each.
@@ -85,15 +106,17 @@ def audit(
     from millrace_processors.scope import Scope
 
     with job(environ, "audit") as (config, lake):
-        stop = StopSignal()
-        if every is not None:
-            stop.install()
-        while True:
+        code = exit_codes.OK
+
+        def once() -> None:
+            nonlocal code
             found = auditing.run(config, lake, Scope(start, end, merchants), repair=repair)
             show(as_json, asdict(found), told_audit(found))
-            if every is None or stop.wait(every):
-                mended = repair and not any(each.of_relay for each in found.differing)
-                return exit_codes.DIFFERENT if found.differing and not mended else exit_codes.OK
+            mended = repair and not any(each.of_relay for each in found.differing)
+            code = exit_codes.DIFFERENT if found.differing and not mended else exit_codes.OK
+
+        Schedule("audit", every).run(config.runtime, ops_port, once)
+    return code
 
 
 def told_audit(found: Audited) -> str:

@@ -32,12 +32,12 @@ def query() -> None:
     time: the last 31 days unless --start and --end say otherwise.
 
     \b
-    millrace query serve   run the service: a Spark of its own, so that no query slows the stream
-    millrace query views   what may be asked, with types and words
-    millrace query run     ask, wait, print
-    millrace query status  what became of a query
-    millrace query result  print its result again
-    millrace query cancel  end it, or remove its result
+    millrace query serve       run the service: a Spark of its own, so that no query slows the stream
+    millrace query views       what may be asked, with types and words
+    millrace query run SQL     ask, wait, print
+    millrace query status JOB  what became of a query
+    millrace query result JOB  print its result again
+    millrace query cancel JOB  end it, or remove its result
     """
 
 

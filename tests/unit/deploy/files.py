@@ -14,7 +14,8 @@ DEPLOY = ROOT / "deploy"
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rule>:\?|:-|[^}:])?(?P<text>[^}]*)\}")
 
 DATA_SERVERS = {"mongo", "kafka", "connect", "cassandra", "redis"}
-APPLICATION = {"collection", "relay", "connect-watch", "processors", "api", "query"}
+JOBS = {"rollups", "customers", "maintenance", "audit"}
+APPLICATION = {"collection", "relay", "connect-watch", "processors", "api", "query"} | JOBS
 ONE_SHOTS = {"mongo-replica-set", "mongo-init", "topics", "connectors", "cassandra-roles", "tables"}
 WATCHING = {"prometheus", "grafana"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from millrace_processors.streaming import _reason
+from millrace_processors.streaming import reason_of
 
 PROXY = "An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):"
 
@@ -30,8 +30,8 @@ PROXY = "An exception was raised by the Python Proxy. Return Message: Traceback 
     ],
 )
 def test_the_line_that_names_the_error_is_taken(text: str, expected: str) -> None:
-    assert _reason(RuntimeError(text)) == expected
+    assert reason_of(RuntimeError(text)) == expected
 
 
 def test_a_query_that_ended_without_an_error_says_so() -> None:
-    assert _reason(None) == "ended"
+    assert reason_of(None) == "ended"
