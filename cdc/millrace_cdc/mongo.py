@@ -14,6 +14,7 @@ from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.errors import ConfigurationError, ConnectionFailure, ExecutionTimeout, OperationFailure
 
+from millrace_cdc.bson_walk import cursor_of
 from millrace_cdc.errors import HistoryLost, Misconfigured, Oversize, RelayError, SourceLost
 
 
@@ -73,11 +74,9 @@ class RawReader:
     def _run(self, command: dict[str, Any]) -> bytes:
         with translated(self.collection):
             reply: RawBSONDocument = self._database.command(command, codec_options=RAW, session=self._session)
-        cursor = reply["cursor"]
-        self._cursor_id = int(cursor["id"])
-        token = cursor.get("postBatchResumeToken")
-        self.token = str(token["_data"]) if token else ""
-        return bytes(reply.raw)
+        raw = bytes(reply.raw)
+        self._cursor_id, self.token = cursor_of(raw)
+        return raw
 
     def close(self) -> None:
         """Close the cursor on the server, if it still answers."""
