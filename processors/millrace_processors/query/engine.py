@@ -7,11 +7,12 @@ tenants share the cores. Its own analysed plan is looked at before anything runs
 from __future__ import annotations
 
 import logging
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pyarrow as pa
 import structlog
@@ -20,6 +21,7 @@ from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
+from millrace_contracts import exit_codes
 from millrace_contracts.windows import WINDOW_MS, from_ms
 from millrace_processors.errors import LakeError, ProcessorsError
 from millrace_processors.lake import Lake
@@ -34,6 +36,8 @@ POOLS = 32
 SAFETY = {
     # A second lock behind the guard: no query reads a file by its path.
     "spark.sql.runSQLOnFiles": "false",
+    # Nor does Spark put settings or environment variables for ${…} into the text.
+    "spark.sql.variable.substitute": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     # A side of a join is sent to every task only where it is known to be small.
     "spark.sql.autoBroadcastJoinThreshold": "8m",
@@ -85,6 +89,9 @@ class Engine(Protocol):
 
     def cancel(self, job_id: str) -> None:
         """End what runs for a job, and what would run for it later."""
+
+    def busy(self, job_id: str) -> bool:
+        """Whether something still runs for a job."""
 
 
 class SparkEngine:
@@ -145,6 +152,19 @@ class SparkEngine:
         """Cancel the job group; the future ones too, since a query may still be planned."""
         jvm_context: Any = self._spark.sparkContext._jsc.sc()
         jvm_context.cancelJobGroupAndFutureJobs(job_id)
+
+    def busy(self, job_id: str) -> bool:
+        """Whether tasks of the job group are still at work: one in a tight loop of a join does not hear that it is to stop."""
+        tracker = self._spark.sparkContext.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(job_id)]
+        stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
+        return any(stage is not None and stage.numActiveTasks > 0 for stage in stages)
+
+    def abandon(self) -> NoReturn:
+        """End this process and its JVM at once; whoever watches over it starts another."""
+        gateway: Any = self._spark.sparkContext._gateway
+        gateway.proc.kill()
+        os._exit(exit_codes.FATAL)
 
     def warm(self) -> None:
         """Ask a small question, so that the first caller does not wait until Spark has loaded and compiled what every query needs."""

@@ -30,10 +30,15 @@ log = structlog.get_logger()
 REMEMBERED_MS = 7 * 86_400_000
 """How long a caller can ask what became of a job that holds no result."""
 SWEEP_SECONDS = 5.0
+UNSTOPPABLE_SECONDS = 15.0
+"""A query that was cancelled and still runs after this time takes the engine with it."""
 
 
 class QueryService:
-    """Jobs in, results out. ``complete_through`` tells up to when every change is in the lake (I13), None where that is not known."""
+    """Jobs in, results out.
+
+    ``complete_through`` tells up to when every change is in the lake (I13), None where that is not known; ``give_up`` ends the process.
+    """
 
     def __init__(
         self,
@@ -41,10 +46,11 @@ class QueryService:
         engine: Engine,
         metrics: Metrics,
         complete_through: Callable[[], int | None],
+        give_up: Callable[[], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings, self._engine, self._metrics = settings, engine, metrics
-        self._complete_through, self._clock = complete_through, clock
+        self._complete_through, self._give_up, self._clock = complete_through, give_up, clock
         folder = Path(settings.results)
         self._store, self._results = JobStore(folder), Results(folder)
         self._queue = FairQueue(Bounds(settings.max_running_per_tenant, settings.max_queued_per_tenant, settings.max_queued))
@@ -164,7 +170,7 @@ class QueryService:
             if self._store.change(job_id, PENDING, **ended):
                 self._metrics.jobs.labels(State.CANCELED).inc()
             if not self._queue.remove(job.tenant, job_id):
-                self._engine.cancel(job_id)
+                self._end_in_engine(job_id)
         elif job.state is State.DONE:
             self._expire(job)
         self._metrics.queued.set(len(self._queue))
@@ -242,7 +248,19 @@ class QueryService:
 
     def _time_out(self, job_id: str) -> None:
         self._end(job_id, TimedOutError(f"the query ran for {self._settings.timeout_seconds:g} s, which is all that one may; ask for less"))
+        self._end_in_engine(job_id)
+
+    def _end_in_engine(self, job_id: str) -> None:
         self._engine.cancel(job_id)
+        timer = threading.Timer(UNSTOPPABLE_SECONDS, self._see_that_it_ended, [job_id])
+        timer.daemon = True
+        timer.start()
+
+    def _see_that_it_ended(self, job_id: str) -> None:
+        """A query that does not listen would hold the cores from every other one: then the engine goes, and a new process comes."""
+        if not self._stopping.is_set() and self._engine.busy(job_id):
+            log.error("query.unstoppable", job=job_id, fix="the process ends; its supervisor starts another")
+            self._give_up()
 
     def _sweep_often(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):

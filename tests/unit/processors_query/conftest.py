@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,11 +30,11 @@ class Place:
     def __init__(self, folder: Path, **settings: float) -> None:
         self.settings = QuerySettings.model_validate({"results": str(folder), **settings})
         self.engine, self.metrics = FakeEngine(), Metrics()
-        self.now = NOW
+        self.now, self.given_up = NOW, threading.Event()
         self.service = self._made()
 
     def _made(self) -> QueryService:
-        service = QueryService(self.settings, self.engine, self.metrics, lambda: 1_600_000_000_000, lambda: self.now)
+        service = QueryService(self.settings, self.engine, self.metrics, lambda: 1_600_000_000_000, self.given_up.set, lambda: self.now)
         service.start()
         return service
 

@@ -20,6 +20,7 @@ class FakeEngine:
         self.gate.set()
         self.started: list[tuple[str, str, Statement]] = []
         self.cancelled: list[str] = []
+        self.unstoppable: set[str] = set()
         self.problem: Exception | None = None
         self._rows = rows
 
@@ -39,6 +40,9 @@ class FakeEngine:
         count = min(self._rows, limits.result_rows)
         table = pa.table({"n": pa.array(range(count), pa.int64()), "text": [f'row {number}, "{number}"' for number in range(count)]})
         return Answer(table, self._rows > limits.result_rows, 42)
+
+    def busy(self, job_id: str) -> bool:
+        return job_id in self.unstoppable
 
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
