@@ -27,9 +27,9 @@ class RelaySettings(Settings, group="RELAY"):
     """Events asked for in one getMore."""
     queue_bytes: int = Field(32 * 1024 * 1024, ge=1024 * 1024)
     """Raw replies that wait to be encoded; the fetch stops when they are more (back-pressure)."""
-    transaction_events: int = Field(8000, ge=1)
+    transaction_events: int = Field(32_000, ge=1)
     """A transaction is committed at this many events …"""
-    transaction_ms: int = Field(150, ge=1)
+    transaction_ms: int = Field(500, ge=1)
     """… or at this age while a backlog lasts …"""
     linger_ms: int = Field(5, ge=0)
     """… or at this age once nothing waits: lower is a shorter delay, higher fewer and cheaper transactions."""

@@ -17,6 +17,8 @@ from millrace_cdc.portions import Portion
 from millrace_cdc.progress import Position
 from millrace_cdc.replies import Change, ReplyEncoder, decode
 
+BACKLOG_BYTES = 256 * 1024
+"""So much may wait without being a backlog: at some thousand changes a second a little always does, and no transaction is to grow for it."""
 AWAIT_MS = 100
 """How long the server waits for a change before it sends an empty reply; also how soon a stop is seen."""
 log = structlog.get_logger()
@@ -88,8 +90,8 @@ class ChangeStream:
 
     @property
     def backlog(self) -> bool:
-        """Whether replies wait, or the last one was full so that more is to be expected."""
-        return self._full or len(self._queue) > 0
+        """Whether much waits, or the last reply was full so that more is to be expected."""
+        return self._full or self._queue.bytes > BACKLOG_BYTES
 
     @property
     def queued_bytes(self) -> int:
