@@ -18,7 +18,7 @@ from millrace_cdc.progress import Position
 from millrace_cdc.replies import Change, ReplyEncoder, decode
 
 BACKLOG_BYTES = 256 * 1024
-"""So much may wait without being a backlog: at some thousand changes a second a little always does, and no transaction is to grow for it."""
+"""So much may wait without being a backlog: at thousands of changes a second a little always does; no transaction is to grow for it."""
 AWAIT_MS = 100
 """How long the server waits for a change before it sends an empty reply; also how soon a stop is seen."""
 log = structlog.get_logger()
