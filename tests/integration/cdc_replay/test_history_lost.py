@@ -33,10 +33,10 @@ def test_a_replay_whose_rest_is_lost_names_how_far_it_came_and_sends_nothing_twi
             payments.insert_many(
                 [payment(f"k{number:05d}", MERCHANT) for number in range(first, first + 100)], bypass_document_validation=True
             )
-        with process(tight, log, "replay", "--from", "start", "--topic", topic, "--rate", "25") as running:
+        with process(tight, log, "replay", "--from", "start", "--topic", topic, "--rate", "10") as running:
             wait_until(lambda: ("events" in log.read_text() and _sent(environ) > 0) or running.poll() is not None, 60, "some are sent")
             small.roll_over(client)
-            assert running.wait(120) == 5, log.read_text()
+            assert running.wait(200) == 5, log.read_text()
         oldest = client.local["oplog.rs"].find_one(sort=[("$natural", 1)])
         assert oldest is not None
     (own,) = answer(environ, "--list")
