@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -67,6 +68,12 @@ def show(as_json: bool, summary: dict[str, Any], text: str) -> None:
     click.echo(orjson.dumps(summary) if as_json else text)
 
 
+def first_all(schedule: Schedule, config: Config, ops_port: int, once: Callable[[bool], None], everything: bool) -> None:
+    """Run a job over closed windows, with ``everything`` the first time only: what is new since then is enough afterwards."""
+    runs = itertools.chain([everything], itertools.repeat(False))
+    schedule.run(config.runtime, ops_port, lambda: once(next(runs)))
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 
 
@@ -90,15 +97,12 @@ def rollup(environ: Mapping[str, str], every: int | None, everything: bool, ops_
 
     with job(environ, "rollup") as (config, lake):
         store = tables.connected(config)
-        first = everything
 
-        def once() -> None:
-            nonlocal first
-            done = rolling.run(config, lake, store, everything=first)
+        def once(everything: bool) -> None:
+            done = rolling.run(config, lake, store, everything=everything)
             show(as_json, asdict(done), told_rollup(done))
-            first = False
 
-        Schedule("rollup", every).run(config.runtime, ops_port, once)
+        first_all(Schedule("rollup", every), config, ops_port, once, everything)
     return exit_codes.OK
 
 
@@ -134,15 +138,12 @@ def customers(environ: Mapping[str, str], every: int | None, everything: bool, o
 
     with job(environ, "customers") as (config, lake):
         store = tables.connected(config)
-        first = everything
 
-        def once() -> None:
-            nonlocal first
-            done = counting.run(config, lake, store, everything=first)
+        def once(everything: bool) -> None:
+            done = counting.run(config, lake, store, everything=everything)
             show(as_json, asdict(done), told_customers(done))
-            first = False
 
-        Schedule("customers", every).run(config.runtime, ops_port, once)
+        first_all(Schedule("customers", every), config, ops_port, once, everything)
     return exit_codes.OK
 
 
