@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 from pymongo import MongoClient, WriteConcern
 
+from capture_setup import document
 from millrace_contracts.settings import NamesSettings
 from millrace_stack.demo.pipeline import Pipeline
 from millrace_stack.demo.screen import Screen
@@ -44,36 +45,18 @@ FILLER = "x" * 420
 def documents(start: int, count: int, at_ms: int) -> list[dict[str, Any]]:
     """Payments as the collection tier writes them, one every 10 ms of payment time."""
     now = datetime.now(UTC)
-    made = []
-    for number in range(start, start + count):
-        amount = 100 + number * 7919 % 20_000
-        made.append(
-            {
-                "_id": f"bench-{at_ms:x}-{number:08x}",
-                "merchantId": f"load-{number * 7 % MERCHANTS}",
-                "user": {
-                    "id": f"u-{number % 20_000}",
-                    "key": f"{number % 20_000:022d}",
-                    "birthYear": 1950 + number % 50,
-                    "gender": ("female", "male")[number % 2],
-                    "country": "US",
-                    "grade": "loyalty",
-                    "device": {"type": "mobile", "os": "android"},
-                },
-                "amount": amount,
-                "currency": "USD",
-                "method": ("card", "cash", "wallet")[number % 3],
-                "points": {"used": 0, "earned": amount // 100},
-                "status": "succeeded",
-                "paidAt": datetime.fromtimestamp((at_ms - 3_600_000 + number * 10) / 1000, UTC),
-                "refunds": [],
-                "createdAt": now,
-                "updatedAt": now,
-                "schemaVersion": 1,
-                "note": FILLER,
-            }
-        )
-    return made
+    return [
+        {
+            **document(number),
+            "_id": f"bench-{at_ms:x}-{number:08x}",
+            "merchantId": f"load-{number * 7 % MERCHANTS}",
+            "paidAt": datetime.fromtimestamp((at_ms - 3_600_000 + number * 10) / 1000, UTC),
+            "createdAt": now,
+            "updatedAt": now,
+            "note": FILLER,
+        }
+        for number in range(start, start + count)
+    ]
 
 
 def measure_inserts(pipeline: Pipeline, count: int) -> dict[str, Any]:
