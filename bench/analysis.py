@@ -35,8 +35,8 @@ from pyspark.sql import functions as F
 
 from analysis_events import PARTITIONS, Events
 from millrace_contracts.reports import PROGRESS_PAYMENTS
-from millrace_processors import decoding, refresh, report_store, reports, session, sources, tables
-from millrace_processors.arrow_batches import whole_keys
+from millrace_processors import decoding, refresh, report_store, session, sources, tables
+from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake
 from millrace_processors.payments import PaymentsBatch
 from millrace_processors.progress import ProgressTable
@@ -105,8 +105,8 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _compute_only(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    for batch in whole_keys(iter(batches)):
-        yield pa.RecordBatch.from_pylist([{"reports": len(reports.compute(batch))}])
+    for found, _ in whole_reports(iter(batches)):
+        yield pa.RecordBatch.from_pylist([{"reports": len(found)}])
 
 
 def measure_reprocess(bench: Bench) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def measure_upserts(bench: Bench) -> dict[str, Any]:
     snapshot = bench.lake.current()
     assert snapshot is not None
     batch = refresh.arranged(bench.lake.read(snapshot)).limit(60_000).toArrow().combine_chunks().to_batches()[0]
-    made = [reports.compute(each) for each in whole_keys(iter([batch]))]
+    made = [found for found, _ in whole_reports(iter([batch]))]
     target = replace(refresh.sink_of(bench.config, snapshot, None).target, version=snapshot.version + 1)
 
     def write() -> None:

@@ -24,8 +24,8 @@ from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
 from millrace_contracts.windows import WINDOW, from_ms
-from millrace_processors import audit_places, certificates, decoding, facts, mongo_facts, refresh, report_diff, reports, sources, tables
-from millrace_processors.arrow_batches import whole_keys
+from millrace_processors import audit_places, certificates, decoding, facts, mongo_facts, refresh, report_diff, sources, tables
+from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.audit_places import Places
 from millrace_processors.errors import CommandError
 from millrace_processors.facts import COLUMNS, KEY
@@ -166,9 +166,9 @@ def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, sc
 
 def _task(sink: refresh.Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The verdicts on the reports of a worker's share, by window."""
-    for batch in whole_keys(batches):
+    for found, _ in whole_reports(batches):
         rows: dict[int, dict[str, int | str | None]] = {}
-        for each in report_diff.verdicts(sink.target, reports.compute(batch)):
+        for each in report_diff.verdicts(sink.target, found):
             row = rows.setdefault(each.window_ms, {"window_ms": each.window_ms, "reports": 0, "differing": 0, "example": None})
             row["reports"] = int(row["reports"] or 0) + 1
             if each.text:

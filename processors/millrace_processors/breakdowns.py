@@ -9,8 +9,6 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -18,18 +16,16 @@ _VALUE = np.dtype([("length", ">i4"), ("n", ">i4"), ("count", ">i8"), ("s", ">i4
 _LENGTH = struct.Struct(">i")
 
 
-def breakdown(values: pa.Array, group: Ints, amounts: Ints, n: int) -> list[bytes]:
-    """value -> (payments, sum of amounts) for each of n groups, from payments sorted by group."""
-    if not len(values):
+def breakdown(names: list[bytes], ranks: Ints, group: Ints, amounts: Ints, n: int) -> list[bytes]:
+    """value -> (payments, sum of amounts) for each of n groups, from payments sorted by group.
+
+    ``names``: the values that there are, in order; ``ranks``: the place of each payment's value among them.
+    """
+    if not len(ranks):
         return [_LENGTH.pack(0)] * n
-    encoded = pc.dictionary_encode(values)
-    names = [text.encode() for text in encoded.dictionary.to_pylist()]
-    order = sorted(range(len(names)), key=names.__getitem__)
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[order] = np.arange(len(names))
-    keys = [_LENGTH.pack(len(names[each])) + names[each] for each in order]
+    keys = [_LENGTH.pack(len(name)) + name for name in names]
     width = len(names)
-    slots = group * width + rank[np.asarray(encoded.indices)]
+    slots = group * width + ranks
     arranged = np.argsort(slots, kind="stable")
     sorted_slots = slots[arranged]
     first = np.flatnonzero(np.diff(sorted_slots, prepend=-1))

@@ -12,19 +12,19 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from millrace_contracts.facts import DIMENSIONS
 from millrace_contracts.settings import RedisSettings
 from millrace_contracts.windows import WINDOW_MS, Grain
-from millrace_processors import notices, pruning, report_diff, report_store, reports
-from millrace_processors.arrow_batches import whole_keys
+from millrace_processors import notices, pruning, report_diff, report_store, reports, traits
+from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.settings import Config
 from millrace_processors.steps import Steps
 
 NEEDED = (
-    *KEY, "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key", *DIMENSIONS, "version", "version_order", "retracted",
+    *KEY, "fact_id", "amount", "points_used", "points_earned", "customer_key", "version", "version_order",
 )  # fmt: skip
+"""What a report is made of, beside the traits."""
 _COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added", "newer")
 _AUDIT = ", ".join(f"{name} bigint" for name in _COUNTS) + ", examples array<string>"
 _ROW = pa.schema([*((name, pa.int64()) for name in _COUNTS), ("examples", pa.list_(pa.string()))])
@@ -150,12 +150,16 @@ def sink_of(
 
 
 def arranged(facts: DataFrame, tasks: int | None = None) -> DataFrame:
-    """Facts as ``reports.compute`` wants them: the keys of one merchant and day in one task, sorted."""
+    """Facts as ``reports.compute`` wants them: the keys of one merchant and day in one task, sorted.
+
+    However many facts a merchant has, its task sorts them on disk if need be, and takes them a batch at a time.
+    """
     window = (F.unix_millis("window_start") / WINDOW_MS).cast("bigint")
     # One number that sorts by merchant, then by time: most comparisons of the sort end there. 2^21 windows are 39 years.
     order = F.shiftleft(F.xxhash64("merchant_id"), 21).bitwiseOR(F.pmod(window, F.lit(1 << 21)))
     by = ("merchant_id", F.to_date("window_start"))
-    spread = facts.select(*NEEDED).repartition(tasks, *by) if tasks else facts.select(*NEEDED).repartition(*by)
+    needed = facts.select(*NEEDED, traits.column())
+    spread = needed.repartition(tasks, *by) if tasks else needed.repartition(*by)
     order_by = (order, *KEY, "fact_id", F.col("version").desc(), F.col("version_order").desc())
     return spread.sortWithinPartitions(*order_by)
 
@@ -163,12 +167,11 @@ def arranged(facts: DataFrame, tasks: int | None = None) -> DataFrame:
 def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """What a worker does with its share; runs in Spark's Python worker. One row of sums comes back."""
     total, examples = Counter[str](), list[str]()
-    for batch in whole_keys(batches):
-        found = reports.compute(batch)
+    for found, facts in whole_reports(batches):
         before = report_diff.Differences() if sink.mode is Mode.WRITE else report_diff.compare(sink.target, found)
         unnoticed = 0 if sink.mode is Mode.COMPARE else put(sink, found)
         total.update({name: int(found.counters[name].sum()) for name in ("payments", "gross", "refunds", "refunded_amount")})
-        total.update(reports=len(found), facts=batch.num_rows, unnoticed=unnoticed)
+        total.update(reports=len(found), facts=facts, unnoticed=unnoticed)
         total.update({name: getattr(before, name) for name in ("equal", "changed", "added", "newer")})
         examples += before.examples
     if total:

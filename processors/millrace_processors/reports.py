@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from millrace_contracts import sketches
 from millrace_contracts.facts import DIMENSIONS, FAILURE, PAYMENT, REFUND
 from millrace_processors.breakdowns import breakdown
+from millrace_processors.traits import NAME, RETRACTED, Flags, Ints, Traits
 
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 _BOUNDS = np.array(sketches.UPPER_BOUNDS, dtype=np.int64)
 _BUCKET = np.dtype([("index", ">i2"), ("count", ">u4")])
 EMPTY_HISTOGRAM = sketches.encode({})
@@ -55,19 +54,19 @@ def starts_of(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Flags:
 
 
 def compute(batch: pa.RecordBatch, window: str = "window_start") -> Reports:
-    """The reports of a batch that holds each of its keys whole.
+    """The reports of a batch that holds each of its facts with all versions; of a key that goes on in the next batch, a part.
 
-    ``window`` names the column of the windows' starts: one of longer windows gives the merges of their 10-minute reports, each of which
-    has to be whole (facts sorted by merchant, longer window, currency, 10-minute window, and on as above).
+    ``window`` names the column of the windows' starts: one of longer windows gives the merges of their 10-minute reports (facts sorted
+    by merchant, longer window, currency, 10-minute window, and on as above).
     """
     key_starts = starts_of(batch, ("merchant_id", window, "currency"))
     fact_starts = key_starts | starts_of(batch, ("window_start", "fact_id"))
     versions = fact_starts | starts_of(batch, ("version", "version_order"))
     first = np.flatnonzero(key_starts)
     group = np.cumsum(key_starts) - 1
-    live = fact_starts & ~_flags(batch, "retracted")
-    kind = batch.column("kind")
-    paid, refunded, failed = (live & np.asarray(pc.equal(kind, name)) for name in (PAYMENT, REFUND, FAILURE))
+    traits = Traits.of(batch.column(NAME))
+    live = fact_starts & ~traits.has("retracted", RETRACTED)
+    paid, refunded, failed = (live & traits.has("kind", kind.encode()) for kind in (PAYMENT, REFUND, FAILURE))
     n, amount = len(first), _ints(batch, "amount")
     counters = {
         "payments": _sum(paid, group, n),
@@ -79,7 +78,6 @@ def compute(batch: pa.RecordBatch, window: str = "window_start") -> Reports:
         "points_used": _sum(np.where(paid, _ints(batch, "points_used"), 0), group, n),
         "points_earned": _sum(np.where(paid, _ints(batch, "points_earned"), 0), group, n),
     }
-    payments = batch.filter(pa.array(paid))
     payers, amounts = group[paid], amount[paid]
     keys = batch.take(pa.array(first))
     return Reports(
@@ -87,8 +85,8 @@ def compute(batch: pa.RecordBatch, window: str = "window_start") -> Reports:
         window_ms=_ints(keys, window) // 1000,
         currencies=keys.column("currency").to_pylist(),
         counters=counters,
-        breakdowns={f"by_{name}": breakdown(payments.column(name), payers, amounts, n) for name in DIMENSIONS},
-        customers=_customer_sketches(payments.column("customer_key"), payers, n),
+        breakdowns={f"by_{name}": breakdown(*traits.ranks(name, paid), payers, amounts, n) for name in DIMENSIONS},
+        customers=_customer_sketches(batch.column("customer_key").filter(pa.array(paid)), payers, n),
         amounts=_histograms(payers, amounts, n),
         revision=_sum(versions, group, n),
     )
@@ -97,10 +95,6 @@ def compute(batch: pa.RecordBatch, window: str = "window_start") -> Reports:
 def _ints(batch: pa.RecordBatch, name: str) -> Ints:
     column = batch.column(name)
     return np.asarray(column.cast(pa.int64()) if column.type != pa.int64() else column).astype(np.int64, copy=False)
-
-
-def _flags(batch: pa.RecordBatch, name: str) -> Flags:
-    return np.asarray(batch.column(name).to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def _sum(values: NDArray[Any], group: Ints, n: int) -> Ints:
@@ -131,9 +125,9 @@ def _theta(names: list[str]) -> bytes:
     sketch = update_theta_sketch(sketches.THETA_LG_K)
     for name in names:
         sketch.update(name)
-    if not sketch.is_estimation_mode():
+    if sketch.num_retained <= 1 << sketches.THETA_LG_K and not sketch.is_estimation_mode():
         return bytes(sketch.compact(True).serialize())
-    # Beyond k values the bytes depend on the order of the updates until they went through a union.
+    # Beyond k values the bytes depend on the order of the updates, and a union keeps fewer than a sketch does, until they went through one.
     union = theta_union(sketches.THETA_LG_K)
     union.update(sketch)
     return bytes(union.get_result(True).serialize())

@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from millrace_contracts.reports import REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain, bucket, from_ms
-from millrace_processors import pruning, report_store, reports, rollup_run, rollups
-from millrace_processors.arrow_batches import whole_keys
+from millrace_processors import pruning, report_store, rollup_run, traits
+from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake
 from millrace_processors.refresh import BROADCAST_KEYS, NEEDED, Sink, put, sink_of
 from millrace_processors.rollup_run import WINDOW, Run, extent, placed
@@ -100,13 +100,13 @@ def _roll(todo: Run, grain: Grain) -> tuple[int, int]:
 def _write(todo: Run, grain: Grain, facts: DataFrame) -> tuple[int, int]:
     sink = sink_of(todo.config, todo.newest, todo.through_ms, grain=grain)
     order = ("merchant_id", WINDOW, "currency", "window_start", "fact_id", F.col("version").desc(), F.col("version_order").desc())
-    arranged = facts.select(*NEEDED, WINDOW).repartition("merchant_id", WINDOW).sortWithinPartitions(*order)
+    arranged = facts.select(*NEEDED, traits.column(), WINDOW).repartition("merchant_id", WINDOW).sortWithinPartitions(*order)
     sums = arranged.mapInArrow(functools.partial(_task, sink), _WRITTEN).agg(F.sum("reports"), F.sum("unnoticed")).first()
     assert sums is not None
     return int(sums[0] or 0), int(sums[1] or 0)
 
 
 def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """What a worker does with its share; a batch may cut an hour or day, never a 10-minute window."""
-    for found in rollups.whole_windows(reports.compute(batch, WINDOW) for batch in whole_keys(batches)):
+    """What a worker does with its share."""
+    for found, _ in whole_reports(batches, WINDOW):
         yield pa.RecordBatch.from_pylist([{"reports": len(found), "unnoticed": put(sink, found)}])

@@ -28,7 +28,8 @@ def whole_windows(pieces: Iterator[Reports]) -> Iterator[Reports]:
     for piece in pieces:
         if not len(piece):
             continue
-        found = piece if waiting is None else merged_runs([waiting, piece])
+        # Only the first report of a piece can be the rest of the one before.
+        found = piece if waiting is None else joined([merged_runs([waiting, part(piece, 0, 1)]), part(piece, 1, len(piece))])
         if len(found) > 1:
             yield part(found, 0, len(found) - 1)
         waiting = part(found, len(found) - 1, len(found))

@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 
 from millrace_contracts import sketches
 from millrace_contracts.facts import DIMENSIONS
-from millrace_processors.arrow_batches import whole_keys
+from millrace_processors import traits
+from millrace_processors.arrow_batches import whole_facts, whole_reports
 from millrace_processors.reports import Reports, compute
 
 WINDOW = 1_764_000_000_000_000
-TYPES = {"window_start": pa.timestamp("us", tz="UTC"), "retracted": pa.bool_()} | dict.fromkeys(
+TYPES = {"window_start": pa.timestamp("us", tz="UTC"), traits.NAME: pa.binary()} | dict.fromkeys(
     ("amount", "points_used", "points_earned", "version"), pa.int64()
 )
 COLUMNS = (
-    "merchant_id", "window_start", "currency", "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key",
-    *DIMENSIONS, "version", "version_order", "retracted",
+    "merchant_id", "window_start", "currency", "fact_id", "amount", "points_used", "points_earned", "customer_key",
+    traits.NAME, "version", "version_order",
 )  # fmt: skip
 
 
@@ -40,6 +41,7 @@ def fact(**given: Any) -> dict[str, Any]:
 def arranged(facts: list[dict[str, Any]]) -> pa.RecordBatch:
     """In the order that the engine sorts into."""
     ordered = sorted(facts, key=lambda f: (f["version"], f["version_order"]), reverse=True)
+    ordered = [{**f, traits.NAME: traits.packed(f)} for f in ordered]
     ordered.sort(key=lambda f: (f["merchant_id"], f["window_start"], f["currency"], f["fact_id"]))
     return pa.record_batch({name: pa.array([f[name] for f in ordered], TYPES.get(name, pa.string())) for name in COLUMNS})
 
@@ -166,8 +168,7 @@ def test_every_report_follows_its_definition_however_the_facts_are_cut_into_batc
         pieces.append(whole.slice(at, cut))
         at += cut
     got: dict[tuple[str, int, str], dict[str, Any]] = {}
-    for batch in whole_keys(iter(pieces)):
-        found = compute(batch)
+    for found, _ in whole_reports(iter(pieces)):
         for index, key in enumerate(zip(found.merchants, found.window_ms.tolist(), found.currencies, strict=True)):
             assert key not in got
             got[key] = row(found, index)
@@ -206,5 +207,5 @@ def _expected(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_no_rows_give_no_reports(rows: int) -> None:
-    batches = list(whole_keys(iter([arranged([fact()]).slice(0, 0)] * rows)))
+    batches = list(whole_facts(iter([arranged([fact()]).slice(0, 0)] * rows)))
     assert batches == []

@@ -8,15 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from millrace_contracts.facts import DIMENSIONS
+from millrace_processors import traits
 
 TYPES = {
     "window_start": pa.timestamp("us", tz="UTC"),
     "long_window": pa.timestamp("us", tz="UTC"),
-    "retracted": pa.bool_(),
+    traits.NAME: pa.binary(),
 } | dict.fromkeys(("amount", "points_used", "points_earned", "version"), pa.int64())
 COLUMNS = (
-    "merchant_id", "window_start", "long_window", "currency", "fact_id", "kind", "amount", "points_used", "points_earned", "customer_key",
-    *DIMENSIONS, "version", "version_order", "retracted",
+    "merchant_id", "window_start", "long_window", "currency", "fact_id", "amount", "points_used", "points_earned", "customer_key",
+    traits.NAME, "version", "version_order",
 )  # fmt: skip
 START_MS = 1_764_028_800_000
 """2025-11-25T00:00Z."""
@@ -59,5 +60,6 @@ def arranged(facts: list[dict[str, Any]], length_ms: int) -> pa.RecordBatch:
     """Facts with the start of their longer window (which is as long as this, in UTC), sorted for it."""
     placed = [{**f, "long_window": f["window_start"] - f["window_start"] % (length_ms * 1000)} for f in facts]
     ordered = sorted(placed, key=lambda f: (f["version"], f["version_order"]), reverse=True)
+    ordered = [{**f, traits.NAME: traits.packed(f)} for f in ordered]
     ordered.sort(key=lambda f: (f["merchant_id"], f["long_window"], f["currency"], f["window_start"], f["fact_id"]))
     return pa.record_batch({name: pa.array([f[name] for f in ordered], TYPES.get(name, pa.string())) for name in COLUMNS})

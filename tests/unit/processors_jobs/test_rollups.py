@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from millrace_contracts.reports import BREAKDOWNS, COUNTERS
 from millrace_processors import rollups
-from millrace_processors.arrow_batches import whole_keys
+from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.reports import Reports, compute
 from tests.unit.processors_jobs.facts import HOUR_MS, WINDOW_MS, arranged, some
 
@@ -53,8 +53,7 @@ def test_the_merge_of_ten_minute_reports_is_what_all_facts_give(seed: int, count
         batch = arranged(facts, length_ms)
         merged = rows(longer(compute(arranged(facts, WINDOW_MS)), length_ms))
         whole = rows(compute(batch, "long_window"))
-        pieces = rollups.whole_windows(compute(each, "long_window") for each in whole_keys(cut(batch, size)))
-        in_pieces = rows(rollups.joined(list(pieces)))
+        in_pieces = rows(rollups.joined([found for found, _ in whole_reports(cut(batch, size), "long_window")]))
         assert merged == whole == in_pieces
 
 
@@ -80,6 +79,17 @@ def test_customers_beyond_the_exact_ones_give_the_same_bytes_in_any_merging() ->
             part.update(f"c{number}")
         thirds.append(bytes(part.compact(True).serialize()))
     assert rollups.merged_customers(thirds) == bytes(union.get_result(True).serialize())
+
+
+@pytest.mark.parametrize("count", [4_096, 4_097, 6_000, 7_680])
+def test_a_key_that_is_read_in_pieces_gives_the_bytes_of_one_that_is_read_whole(count: int) -> None:  # I6
+    (fact,) = some(3, 1, windows=1)
+    paid = {**fact, "kind": "payment", "retracted": False, "amount": 7}
+    batch = arranged([{**paid, "fact_id": f"p{number:05d}", "customer_key": f"c{number}"} for number in range(count)], HOUR_MS)
+    (whole,) = [found for found, _ in whole_reports(iter([batch]))]
+    (pieces,) = [found for found, _ in whole_reports(cut(batch, 500))]
+    assert rows(pieces) == rows(whole)
+    assert whole.counters["payments"].tolist() == [count]
 
 
 def test_a_move_inside_an_hour_counts_once_and_both_of_its_versions_are_in_the_revision() -> None:
