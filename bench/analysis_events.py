@@ -1,6 +1,8 @@
-"""Payments as change events of about 690 B for bench/analysis.py: 5,000 merchants, Zipf, one low-water marker a partition behind them."""
+"""Payments as change events of about 690 B for bench/analysis.py and bench/soak.py: 5,000 merchants, Zipf, with low-water markers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import orjson
@@ -30,9 +32,9 @@ class Events:
             future.result()
         self._written = 0
 
-    def write(self, count: int, first_window: int, windows: int) -> int:
-        """Write payments evenly over some windows; the bytes of an event."""
-        producer = Producer(
+    def producer(self) -> Producer:
+        """One for many events."""
+        return Producer(
             {
                 "bootstrap.servers": self._bootstrap,
                 "linger.ms": 20,
@@ -41,29 +43,38 @@ class Events:
                 "queue.buffering.max.messages": 1_000_000,
             }
         )
+
+    def mark(self, producer: Producer, through_ms: int) -> None:
+        """Say in every partition that all changes up to then are in."""
+        mark = orjson.dumps({"stream": 0, "streams": 1, "through_ms": through_ms, "ts_ms": 0})
+        for partition in range(PARTITIONS):
+            producer.produce(self.topic, mark, None, partition)
+
+    def write(self, count: int, first_window: int, windows: int) -> int:
+        """Write payments evenly over some windows; the bytes of an event."""
+        producer = self.producer()
         merchants = np.random.default_rng(self._written).zipf(1.2, count) % MERCHANTS
         size = 0
         for index in range(count):
             number = self._written + index
-            identifier = f"pay-{number:018d}"
             window = first_window + index % windows
-            value = _event(number, identifier, int(merchants[index]), FIRST_MS + window * WINDOW_MS + number * 7919 % WINDOW_MS)
+            after = payment(number, int(merchants[index]), FIRST_MS + window * WINDOW_MS + number * 7919 % WINDOW_MS)
+            value = change(number, after)
             size = max(size, len(value))
-            producer.produce(self.topic, value, identifier)
+            producer.produce(self.topic, value, after["_id"])
             if index % 20_000 == 0:
                 producer.flush()
-        mark = orjson.dumps({"stream": 0, "streams": 1, "through_ms": FIRST_MS + self._written, "ts_ms": 0})
-        for partition in range(PARTITIONS):
-            producer.produce(self.topic, mark, None, partition)
+        self.mark(producer, FIRST_MS + self._written)
         producer.flush()
         self._written += count
         return size
 
 
-def _event(number: int, identifier: str, merchant: int, paid_at: int) -> bytes:
+def payment(number: int, merchant: int, paid_at: int) -> dict[str, Any]:
+    """The after-image of a numbered payment."""
     amount = 100 + number * 7919 % 20_000
-    after = {
-        "_id": identifier,
+    return {
+        "_id": f"pay-{number:018d}",
         "merchantId": f"merchant-{merchant}",
         "user": {
             "key": f"{number * 7919 % 50_000:022d}",
@@ -82,8 +93,13 @@ def _event(number: int, identifier: str, merchant: int, paid_at: int) -> bytes:
         "refunds": [],
         "schemaVersion": 1,
     }
-    seconds, ordinal = FIRST_MS // 1000 + number // 20_000, number % 20_000 + 1
-    token = f"82{seconds:08X}{ordinal:08X}{TOKEN}{identifier.encode().hex().upper()}000004"
+
+
+def change(order: int, after: dict[str, Any], before: dict[str, Any] | None = None) -> bytes:
+    """A change event, an update where there is a before-image. ``order``: its place in the change stream."""
+    seconds, ordinal = FIRST_MS // 1000 + order // 20_000, order % 20_000 + 1
+    token = f"82{seconds:08X}{ordinal:08X}{TOKEN}{after['_id'].encode().hex().upper()}000004"
     source = {"connector": "millrace", "db": "commerce", "collection": "payments", "ts_ms": seconds * 1000, "ord": ordinal, "token": token}
-    event = {"op": "c", "before": None, "after": after, "source": {**source, "snapshot": "false"}, "ts_ms": seconds * 1000}
+    op = "c" if before is None else "u"
+    event = {"op": op, "before": before, "after": after, "source": {**source, "snapshot": "false"}, "ts_ms": seconds * 1000}
     return orjson.dumps(event)
