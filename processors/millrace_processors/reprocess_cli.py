@@ -14,6 +14,7 @@ from millrace_processors.jobs_cli import JSON, Instant, job, show
 from millrace_runtime.stopping import StopSignal
 
 if TYPE_CHECKING:
+    from millrace_processors.expected import Expected
     from millrace_processors.kafka_part import Part
     from millrace_processors.refresh import Mode
     from millrace_processors.reprocessing import Reprocessed
@@ -63,7 +64,7 @@ class Asked:
 @click.option("--merchant", "merchants", multiple=True, help="Only this merchant; may be given again.")
 @click.option("--offsets", help="Kafka: begin at these, as partition:offset, e.g. 0:1500,1:1320; all partitions.")
 @click.option("--token", help="Token: the resume token to begin at; the events' source.token, and `millrace relay status`, name some.")
-@click.option("--dry-run", is_flag=True, help="Compare and write nothing; takes about as long as the writing would.")
+@click.option("--dry-run", is_flag=True, help="Compare, write nothing, and say how long the writing will take.")
 @click.option("--no-diff", is_flag=True, help="Do not read what the store held before; twice as fast.")
 @JSON
 @click.pass_obj
@@ -87,6 +88,7 @@ def reprocess(
     From Kafka: the events that the topic still has are decoded, put into the lake and reported once more.
     From a token: the same, of the changes from a position of the change stream on.
     From mongo: MongoDB is read as it is now; what the lake has otherwise, or too much, is put right, and the range is reported.
+    A dry run reads, computes and compares all; the time that it expects rests on that and on the last run from the same place.
     Example: millrace process reprocess --start 2026-11-24 --end 2026-11-25 --dry-run
              millrace process reprocess --merchant m1 --merchant m2 --json
              millrace process reprocess --from kafka --start 2026-11-24T15:00Z
@@ -104,7 +106,8 @@ def reprocess(
     with job(environ, "reprocess") as (config, lake):
         seconds = reprocessing.timed()
         done = _run(config, lake, asked, mode, seconds)
-        return told_reprocess(as_json, source, mode, done, seconds())
+        taken = seconds()
+        return told_reprocess(as_json, source, mode, done, taken, _expectation(config, source, mode, done, taken))
 
 
 def _run(config: Any, lake: Any, asked: Asked, mode: Mode, seconds: Any) -> Reprocessed:
@@ -127,8 +130,22 @@ def _run(config: Any, lake: Any, asked: Asked, mode: Mode, seconds: Any) -> Repr
     return reprocessing.from_kafka(config, lake, part, mode, StopSignal().install(), tell)
 
 
-def told_reprocess(as_json: bool, source: str, mode: Mode, done: Reprocessed, seconds: float) -> int:
-    """Print what a reprocess has done; its exit code."""
+def _expectation(config: Any, source: str, mode: Mode, done: Reprocessed, seconds: float) -> Expected | None:
+    """After a dry run, how long the run itself will take; after a run, its rate is kept for the next dry run."""
+    from millrace_processors import expected, tables
+    from millrace_processors.refresh import Mode
+
+    session, keyspace = tables.connected(config), config.names.keyspace
+    if mode is Mode.COMPARE:
+        return expected.expected(source, done, seconds, expected.recall(session, keyspace, source))
+    work = expected.work_of(source, done)
+    if mode is Mode.COMPARE_AND_WRITE and done.finished and work:
+        expected.remember(session, keyspace, source, expected.Ran(work, seconds))
+    return None
+
+
+def told_reprocess(as_json: bool, source: str, mode: Mode, done: Reprocessed, seconds: float, expected: Expected | None = None) -> int:
+    """Print what a reprocess has done, or what it would and in which time; its exit code."""
     from millrace_processors.refresh import Mode
 
     found, dry_run, compared = done.refreshed, mode is Mode.COMPARE, mode is not Mode.WRITE
@@ -136,15 +153,17 @@ def told_reprocess(as_json: bool, source: str, mode: Mode, done: Reprocessed, se
         "from": source, "dryRun": dry_run, "finished": done.finished, "events": done.events, "deadLetters": done.dead_letters,
         "corrected": done.corrected, "retracted": done.retracted,
     }  # fmt: skip
+    told = {} if expected is None else {"expectedSeconds": expected.seconds, "expectedRestsOn": expected.rests_on}
     lines = [
         *_read(source, done, dry_run),
         f"{found.reports:,} reports from {found.facts:,} facts in {seconds:.1f} s" + (", none written" if dry_run else ""),
         *([f"{found.equal:,} equal, {found.changed:,} changed, {found.added:,} not in the store before, {found.newer:,} newer there"]
           if compared else []),
         *found.examples,
+        *([] if expected is None else [f"Expected to take {expected.seconds:.1f} s when it writes: by {expected.rests_on}."]),
         *([] if done.finished else ["Interrupted; the same command goes on from there."]),
     ]  # fmt: skip
-    show(as_json, {**summary, **asdict(found), "compared": compared, "seconds": seconds}, "\n".join(lines))
+    show(as_json, {**summary, **asdict(found), "compared": compared, "seconds": seconds, **told}, "\n".join(lines))
     if not done.finished:
         return exit_codes.INTERRUPTED
     return exit_codes.DIFFERENT if dry_run and found.changed + found.added else exit_codes.OK

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from millrace_processors import kafka_part, reprocessing
+from millrace_processors import expected, kafka_part, reprocessing
+from millrace_processors.expected import Ran
 from millrace_processors.kafka_part import Part
 from millrace_processors.refresh import Mode
 from millrace_processors.reprocessing import Reprocessed
@@ -106,3 +107,12 @@ def test_only_the_changes_from_a_token_on_and_of_the_asked_merchants_are_taken(p
     assert reprocessing.preview_kafka(pipeline.config, pipeline.lake, later).refreshed.reports == 0
     until = kafka_part.of_records(None, None, pipeline.topic, datetime(2026, 1, 1, tzinfo=UTC))
     assert reprocessing.preview_kafka(pipeline.config, pipeline.lake, until).events == 0, "they were written later"
+
+
+def test_the_rate_of_a_run_is_kept_for_the_next_dry_run_from_the_same_place(pipeline: Pipeline) -> None:
+    keyspace = pipeline.config.names.keyspace
+    assert expected.recall(pipeline.session, keyspace, "lake") is None
+    for ran in (Ran(1_000_000, 12.5), Ran(2_000_000, 20.0)):
+        expected.remember(pipeline.session, keyspace, "lake", ran)
+    assert expected.recall(pipeline.session, keyspace, "lake") == Ran(2_000_000, 20.0)
+    assert expected.recall(pipeline.session, keyspace, "kafka") is None

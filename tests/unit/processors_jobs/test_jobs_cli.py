@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from millrace_processors.auditing import Audited, Window
 from millrace_processors.cli import process
 from millrace_processors.customers import Counted
 from millrace_processors.errors import UnavailableError
+from millrace_processors.expected import Expected
 from millrace_processors.payments import Outcome
 from millrace_processors.refresh import Mode, Refreshed
 from millrace_processors.reprocessing import Reprocessed, added
@@ -88,6 +90,17 @@ def test_the_sum_of_batches_keeps_some_examples() -> None:
 )
 def test_the_exit_code_of_a_reprocess(mode: Mode, refreshed: Refreshed, finished: bool, code: int) -> None:
     assert reprocess_cli.told_reprocess(True, "lake", mode, Reprocessed(refreshed, finished=finished), 1.0) == code
+
+
+def test_a_dry_run_says_how_long_the_run_will_take_and_what_that_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
+    done, hour = Reprocessed(Refreshed(reports=2, facts=50_000, equal=2)), Expected(3_600.0, "the last run, which wrote")
+    assert reprocess_cli.told_reprocess(False, "lake", Mode.COMPARE, done, 1.0, hour) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Expected to take 3600.0 s when it writes: by the last run, which wrote."
+    assert reprocess_cli.told_reprocess(True, "lake", Mode.COMPARE, done, 1.0, hour) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["expectedSeconds"], said["expectedRestsOn"]) == (3_600.0, "the last run, which wrote")
+    assert reprocess_cli.told_reprocess(True, "lake", Mode.WRITE, done, 1.0) == 0
+    assert "expectedSeconds" not in json.loads(capsys.readouterr().out)
 
 
 def test_what_a_rollup_and_an_audit_say() -> None:
