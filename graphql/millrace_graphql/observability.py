@@ -11,30 +11,31 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from millrace_graphql.tallies import Clock, Clocks, Tallies, Tally
+
 REGISTRY = CollectorRegistry()
-REQUESTS = Counter("millrace_api_requests", "Requests by operation and outcome.", ["kind", "operation", "outcome"], registry=REGISTRY)
-SECONDS = Histogram(
+REQUESTS = Tallies("millrace_api_requests", "Requests by operation and outcome.", ["kind", "operation", "outcome"], REGISTRY)
+SECONDS = Clocks(
     "millrace_api_request_seconds",
     "Time of a request by operation.",
     ["kind", "operation"],
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
-    registry=REGISTRY,
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+    REGISTRY,
 )
-CHUNKS = Counter("millrace_api_chunks", "Column groups of a day looked up in Redis.", ["result"], registry=REGISTRY)
+CHUNKS = Tallies("millrace_api_chunks", "Column groups of a day looked up in Redis.", ["result"], REGISTRY)
 REDIS_FAILURES = Counter("millrace_api_redis_failures", "Redis did not answer and Cassandra was read instead.", registry=REGISTRY)
-DOCUMENTS = Counter(
-    "millrace_api_documents", "GraphQL documents by where their parse and validation came from.", ["result"], registry=REGISTRY
-)
+DOCUMENTS = Tallies("millrace_api_documents", "GraphQL documents by where their parse and validation came from.", ["result"], REGISTRY)
 
 NOTICES = Counter("millrace_api_notices", "Notices of changed windows taken from Redis.", ["result"], registry=REGISTRY)
 FEED = Gauge("millrace_api_notices_trusted", "1 while notices arrive, so that caches may be used.", registry=REGISTRY)
 RATE_LIMITED = Counter("millrace_api_throttled", "Requests refused because the tenant's points were spent.", registry=REGISTRY)
-COST = Histogram(
+COST = Clocks(
     "millrace_api_cost_points",
     "Cost of the documents that were run.",
-    buckets=(1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000),
-    registry=REGISTRY,
-)
+    [],
+    (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000),
+    REGISTRY,
+).labels()
 PAUSES = Histogram(
     "millrace_api_gc_seconds",
     "Time in which the garbage collector walked all but what is set aside, and nobody was answered.",
@@ -85,8 +86,8 @@ def observed(cache: Kept) -> Iterator[None]:
 
 
 @lru_cache(2_000)
-def request_counters(kind: str, operation: str, outcome: str) -> tuple[Counter, Histogram]:
-    """The counter and the clock of an operation; the library's own look-up by labels takes longer than the counting."""
+def request_counters(kind: str, operation: str, outcome: str) -> tuple[Tally, Clock]:
+    """The counter and the clock of an operation; looked up once."""
     return REQUESTS.labels(kind, operation, outcome), SECONDS.labels(kind, operation)
 
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from graphql import GraphQLSchema, OperationDefinitionNode, OperationType, get_operation_ast
+from graphql import GraphQLSchema, OperationDefinitionNode, OperationType
 
 from millrace_graphql import tracing
 from millrace_graphql.errors import ApiError, LimitExceededError, TimedOutError, UnauthenticatedError
 from millrace_graphql.http.cost import Costs
 from millrace_graphql.http.documents import Document, Documents
 from millrace_graphql.http.execution import Context, shown
-from millrace_graphql.http.headers import NEVER, PRIVATE, answer_headers
+from millrace_graphql.http.headers import NEVER, PRIVATE, answer_headers, content_length, pair
 from millrace_graphql.http.limits import root_fields
 from millrace_graphql.http.negotiation import GRAPHQL
 from millrace_graphql.http.persisted import PersistedQueries
@@ -103,7 +103,7 @@ class Answers:
         except ApiError as error:  # a well-formed request whose document is refused
             return Answer(_entry(_refused_status(media), {"errors": [shown(error)]}, media))
         document = self.documents.get(text)
-        node = get_operation_ast(document.node, request.operation_name) if document.node else None
+        node = document.operation(request.operation_name)
         self._check_method(request, node)
         if document.errors or document.node is None:
             return Answer(_entry(_refused_status(media), {"errors": [shown(error) for error in document.errors]}, media))
@@ -146,7 +146,7 @@ class Answers:
             return await self._run(operation, media, reads, seq)
 
         entry = await self._cache.get(key, make)
-        more = () if throttle is None else tuple((name.lower().encode(), value.encode()) for name, value in throttle.headers().items())
+        more = () if throttle is None else tuple([pair(name, value) for name, value in throttle.headers().items()])
         asked = request.extensions.get("cost") is True
         return Answer(entry, more, _cost_extension(operation.cost, throttle) if asked else None)
 
@@ -211,7 +211,7 @@ def _entry(status: int, body: dict[str, Any], media: str, more: dict[str, str] |
 
 
 def _only_now(status: int, content: bytes, media: str, more: dict[str, str]) -> Entry:
-    headers = [*answer_headers(media, NEVER, more), (b"content-length", str(len(content)).encode())]
+    headers = [*answer_headers(media, NEVER, more), content_length(len(content))]
     start = {"type": "http.response.start", "status": status, "headers": headers}
     message = {"type": "http.response.body", "body": content}
     return Entry(start, message, b"", start, Reads(), 0, 0.0, cacheable=False)

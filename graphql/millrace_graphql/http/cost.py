@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
@@ -154,10 +155,18 @@ class Costs:
 
 
 def _days(arguments: Mapping[str, Any]) -> int:
-    start, end = _instant(arguments.get("start")), _instant(arguments.get("end"))
-    if start is None or end is None:
+    start, end = arguments.get("start"), arguments.get("end")
+    found = _days_between(start, end) if isinstance(start, str) and isinstance(end, str) else None
+    if found is None:
         return UNKNOWN_RANGE_DAYS if "end" in arguments or "start" not in arguments else 1
-    return max(1, -(-int((end - start).total_seconds()) // DAY_SECONDS))
+    return found
+
+
+@lru_cache(2_048)
+def _days_between(first: str, last: str) -> int | None:
+    """Days begun between two instants; None where one of them is none."""
+    start, end = _instant(first), _instant(last)
+    return None if start is None or end is None else max(1, -(-int((end - start).total_seconds()) // DAY_SECONDS))
 
 
 def _literal(node: ValueNode) -> Any:
@@ -170,9 +179,7 @@ def _literal(node: ValueNode) -> Any:
     return getattr(node, "value", None)
 
 
-def _instant(value: Any) -> datetime | None:
-    if not isinstance(value, str):
-        return None
+def _instant(value: str) -> datetime | None:
     try:
         instant = datetime.fromisoformat(value.upper())
     except ValueError:

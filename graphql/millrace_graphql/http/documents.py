@@ -1,4 +1,4 @@
-"""Documents: parsed, limited and validated once, then taken from a bounded cache by their text's hash."""
+"""Documents: parsed, limited and validated once, then taken from a bounded cache by their text."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from graphql import (
     GraphQLSchema,
     MaxIntrospectionDepthRule,
     NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
     get_operation_ast,
     parse,
     specified_rules,
@@ -45,6 +46,19 @@ class Document:
     """By operation name, once each was asked for again."""
     asked: set[str | None] = field(default_factory=set)
     """Names of the operations that were asked for."""
+    operations: dict[str | None, OperationDefinitionNode | None] = field(default_factory=dict)
+    """By operation name, as they were found."""
+
+    def operation(self, name: str | None) -> OperationDefinitionNode | None:
+        """The operation of a name, or the only one; None where there is none such."""
+        if name not in self.operations:
+            if self.node is None:
+                return None
+            found = get_operation_ast(self.node, name)
+            if found is None:
+                return None  # names of nothing are not kept: a caller may think up any number of them
+            self.operations[name] = found
+        return self.operations[name]
 
 
 class Documents:
@@ -54,19 +68,18 @@ class Documents:
         self._schema = schema
         self._settings = settings
         self._rules = _RULES if settings.introspection else [*_RULES, NoSchemaIntrospectionCustomRule]
-        self._known: OrderedDict[bytes, Document] = OrderedDict()
+        self._known: OrderedDict[str, Document] = OrderedDict()
 
     def get(self, text: str) -> Document:
         """The document of a text."""
-        key = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
-        known = self._known.get(key)
+        known = self._known.get(text)
         if known is not None:
             _CACHED.inc()
-            self._known.move_to_end(key)
+            self._known.move_to_end(text)
             return known
         DOCUMENTS.labels("validated").inc()
-        document = replace(self._check(text), key=key)
-        self._known[key] = document
+        document = replace(self._check(text), key=hashlib.sha256(text.encode(errors="surrogatepass")).digest())
+        self._known[text] = document
         while len(self._known) > self._settings.document_cache:
             self._known.popitem(last=False)
         return document
@@ -75,7 +88,7 @@ class Documents:
         """The plan of an operation. None of one that is asked for the first time, since that may be the last, and where there is none."""
         if operation_name in document.plans:
             return document.plans[operation_name]
-        if document.node is None or not self._settings.plans or get_operation_ast(document.node, operation_name) is None:
+        if document.node is None or not self._settings.plans or document.operation(operation_name) is None:
             return None
         if operation_name not in document.asked:
             document.asked.add(operation_name)

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http import sse
 from millrace_graphql.http.answers import Answer, Answers, batch, refusal
-from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, matches, read_headers
+from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, content_length, matches
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
 from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, read_body
 from millrace_graphql.http.response_cache import Entry, ResponseCache
@@ -42,41 +42,48 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = read_headers(scope["headers"])
+        headers: RequestHeaders = dict(scope["headers"])
+        given = headers.get
         is_get = scope["method"] == "GET"
-        key: Hashable = None
         body = b""
         # Who asks is settled before any cache is asked (I9).
-        caller = self._authenticator.known(headers.authorization)
+        caller = self._authenticator.known(given(b"authorization", b""))
         if is_get:
             asked: bytes = scope["query_string"]
-        elif scope["method"] == "POST" and headers.content_type in JSON_TYPES:
+        elif scope["method"] == "POST" and given(b"content-type") in JSON_TYPES:
             try:
-                asked = body = await read_body(receive, headers.content_length, self._max_body_bytes)
+                asked = body = await read_body(receive, given(b"content-length", b""), self._max_body_bytes)
             except ClientGoneError:
                 return
             except ApiError as error:
-                await _send_entry(send, refusal(error, media_type(headers.accept.decode("latin-1")) or JSON))
+                await _send_entry(send, refusal(error, media_type(given(b"accept", b"").decode("latin-1")) or JSON))
                 return
         else:
             asked = b""
+        key: Hashable = None
         if caller is not None and asked and len(asked) <= LARGEST_KEY:
-            key = (caller.tenant, is_get, headers.accept, asked)
+            key = (caller.tenant, is_get, given(b"accept"), asked)
             entry = self._cache.find(key)
             if entry is not None:
                 self._cache.hits += 1
-                await self._send_kept(send, entry, headers if is_get else None)
+                if is_get and matches(given(b"if-none-match", b""), entry.etag):
+                    self._cache.not_modified += 1
+                    await send(entry.not_modified)
+                    await send(_EMPTY)
+                    return
+                await send(entry.start)
+                await send(entry.body)
                 return
-        if self._streams is not None and sse.MEDIA.encode() in headers.accept:
+        if self._streams is not None and sse.MEDIA.encode() in given(b"accept", b""):
             await self._stream(self._streams, scope, receive, send, headers, body)
             return
         answer = await self._answer(scope, headers, body, caller)
         if key is not None and answer.extensions is None:
             self._cache.keep(key, answer.entry)
-        await _send(send, answer, headers if is_get else None)
+        await _send(send, answer, given(b"if-none-match", b"") if is_get else b"")
 
     async def _answer(self, scope: Scope, headers: RequestHeaders, body: bytes, known: Identity | None) -> Answer:
-        accept = headers.accept.decode("latin-1")
+        accept = headers.get(b"accept", b"").decode("latin-1")
         media = media_type(accept)
         if media is None:
             return Answer(refusal(BadRequestError(f"Accept: nothing of {accept!r:.80} is offered; take {JSON} or {GRAPHQL}", 406), JSON))
@@ -91,11 +98,11 @@ class GraphQLEndpoint:
     async def _asked(
         self, scope: Scope, headers: RequestHeaders, body: bytes, known: Identity | None = None
     ) -> tuple[Identity | None, GraphQLRequest | list[GraphQLRequest]]:
-        caller = known or await self._authenticator.identify(headers.authorization.decode("latin-1"))
+        caller = known or await self._authenticator.identify(headers.get(b"authorization", b"").decode("latin-1"))
         if scope["method"] == "GET":
             return caller, from_get(scope["query_string"])
         if scope["method"] == "POST":
-            return caller, from_body(body, headers.content_type, self._max_batch)
+            return caller, from_body(body, headers.get(b"content-type", b""), self._max_batch)
         raise BadRequestError(f"method {scope['method']} is not taken here; use GET or POST", 405, {"Allow": "GET, POST"})
 
     async def _stream(self, streams: Streams, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, body: bytes) -> None:
@@ -106,21 +113,13 @@ class GraphQLEndpoint:
         except ApiError as error:
             await _send_entry(send, refusal(error, JSON))
             return
-        last = headers.last_event_id
+        last = headers.get(b"last-event-id", b"")
         payloads = streams.stream(request, caller, "sse", int(last) if last.isdigit() and len(last) < 19 else None)
         await sse.serve(payloads, receive, send, (caller.expires if caller else float("inf")) - time.time())
 
-    async def _send_kept(self, send: Send, entry: Entry, conditional: RequestHeaders | None) -> None:
-        if conditional is not None and matches(conditional.if_none_match, entry.etag):
-            self._cache.not_modified += 1
-            await send(entry.not_modified)
-            await send(_EMPTY)
-            return
-        await send(entry.start)
-        await send(entry.body)
-
 
 _EMPTY = {"type": "http.response.body", "body": b""}
+_MISS = (b"x-millrace-cache", b"miss")
 
 
 async def _send_entry(send: Send, entry: Entry) -> None:
@@ -128,19 +127,18 @@ async def _send_entry(send: Send, entry: Entry) -> None:
     await send(entry.body)
 
 
-async def _send(send: Send, answer: Answer, conditional: RequestHeaders | None) -> None:
+async def _send(send: Send, answer: Answer, if_none_match: bytes) -> None:
     """An answer that was made, or found by what it means, with what only this request is told."""
     entry = answer.entry
     if not entry.cacheable:
         await _send_entry(send, entry)
         return
-    if conditional is not None and matches(conditional.if_none_match, entry.etag):
+    if matches(if_none_match, entry.etag):
         await send(entry.not_modified)
         await send(_EMPTY)
         return
     content = answer.content
-    pairs: list[tuple[bytes, bytes]] = [pair for pair in entry.start["headers"] if pair[0] not in (b"content-length", b"x-millrace-cache")]
-    pairs += [*answer.headers, (b"content-length", str(len(content)).encode()), (b"x-millrace-cache", b"miss")]
+    pairs: list[tuple[bytes, bytes]] = [*entry.headers, *answer.headers, content_length(len(content)), _MISS]
     start: dict[str, Any] = {**entry.start, "headers": pairs}
     await send(start)
     await send({"type": "http.response.body", "body": content})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
 
 JSON_TYPES = frozenset([b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"])
 """Content types of the common clients; another spelling takes the longer way."""
@@ -12,38 +12,8 @@ PRIVATE = b"private, no-cache"
 NEVER = b"private, no-store"
 
 
-@dataclass(slots=True)
-class RequestHeaders:
-    """What is looked at; empty where a header is absent."""
-
-    authorization: bytes = b""
-    accept: bytes = b""
-    content_type: bytes = b""
-    content_length: bytes = b""
-    if_none_match: bytes = b""
-    last_event_id: bytes = b""
-    traceparent: bytes = b""
-
-
-def read_headers(pairs: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
-    """The headers of an ASGI scope; in one pass, since this is done for every request."""
-    found = RequestHeaders()
-    for name, value in pairs:
-        if name == b"authorization":
-            found.authorization = value
-        elif name == b"accept":
-            found.accept = value
-        elif name == b"content-type":
-            found.content_type = value
-        elif name == b"content-length":
-            found.content_length = value
-        elif name == b"if-none-match":
-            found.if_none_match = value
-        elif name == b"last-event-id":
-            found.last_event_id = value
-        elif name == b"traceparent":
-            found.traceparent = value
-    return found
+RequestHeaders = dict[bytes, bytes]
+"""The headers of an ASGI scope by their name in lower case: ``dict(scope["headers"])``, so that of doubled ones the last counts."""
 
 
 def matches(if_none_match: bytes, etag: bytes) -> bool:
@@ -55,12 +25,28 @@ def matches(if_none_match: bytes, etag: bytes) -> bool:
     return any(part.strip().removeprefix(b"W/") == etag for part in if_none_match.split(b","))
 
 
-def answer_headers(media: str, caching: bytes, more: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """Headers of a GraphQL answer."""
-    return [
+def answer_headers(media: str, caching: bytes, more: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers of a GraphQL answer. Answers share the pairs: of thousands that are kept, these stay in the processor's cache."""
+    return [*_common(media, caching), *[pair(name, value) for name, value in more.items()]]
+
+
+@lru_cache(64)
+def _common(media: str, caching: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return (
         (b"content-type", f"{media}; charset=utf-8".encode()),
         (b"cache-control", caching),
         (b"x-content-type-options", b"nosniff"),
         (b"vary", b"Accept, Authorization"),
-        *((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in more.items()),
-    ]
+    )
+
+
+@lru_cache(1_024)
+def pair(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header as ASGI wants it."""
+    return name.lower().encode(), value.encode("latin-1", "replace")
+
+
+@lru_cache(1_024)
+def content_length(size: int) -> tuple[bytes, bytes]:
+    """The header of a body's size."""
+    return b"content-length", str(size).encode()

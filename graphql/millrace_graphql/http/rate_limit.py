@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import structlog
 from redis.exceptions import RedisError, ResponseError
@@ -60,9 +61,14 @@ class Throttle:
         """RateLimit headers (draft-ietf-httpapi-ratelimit-headers): what is left, and seconds until the bucket is full."""
         full = math.ceil((self.capacity - self.available) / self.restore_rate)
         return {
-            "RateLimit-Policy": f'"points";q={self.capacity};w={math.ceil(self.capacity / self.restore_rate)}',
+            "RateLimit-Policy": _policy(self.capacity, self.restore_rate),
             "RateLimit": f'"points";r={self.available};t={full}',
         }
+
+
+@lru_cache(16)
+def _policy(capacity: int, rate: int) -> str:
+    return f'"points";q={capacity};w={math.ceil(capacity / rate)}'
 
 
 class ThrottledError(ApiError):

@@ -10,6 +10,7 @@ import orjson
 from starlette.types import Receive
 
 from millrace_graphql.errors import ApiError
+from millrace_graphql.http.headers import JSON_TYPES
 
 
 class BadRequestError(ApiError):
@@ -53,15 +54,20 @@ def from_body(body: bytes, content_type: bytes, max_batch: int = 0) -> GraphQLRe
     Raises:
         BadRequestError: with the status that fits.
     """
-    media, *parameters = (part.strip().lower() for part in content_type.decode("latin-1").split(";"))
-    charset = next((part.removeprefix("charset=").strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
-    if media != "application/json" or charset not in ("utf-8", "utf8"):
-        raise BadRequestError(f"Content-Type: {media!r:.60} is not taken; send application/json in UTF-8", 415)
+    if content_type not in JSON_TYPES:
+        _check_type(content_type)
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(f"the body is not JSON: {error}") from None
     return _batch(given, max_batch) if isinstance(given, list) else checked(given, is_get=False)
+
+
+def _check_type(content_type: bytes) -> None:
+    media, *parameters = (part.strip().lower() for part in content_type.decode("latin-1").split(";"))
+    charset = next((part.removeprefix("charset=").strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
+    if media != "application/json" or charset not in ("utf-8", "utf8"):
+        raise BadRequestError(f"Content-Type: {media!r:.60} is not taken; send application/json in UTF-8", 415)
 
 
 def _batch(given: list[Any], most: int) -> list[GraphQLRequest]:
@@ -144,6 +150,6 @@ def checked(parameters: Any, *, is_get: bool) -> GraphQLRequest:
     if name is not None and not isinstance(name, str):
         raise BadRequestError("operationName: not a string")
     for part in ("variables", "extensions"):
-        if not isinstance(parameters.get(part), dict | None):
+        if parameters.get(part) is not None and not isinstance(parameters[part], dict):
             raise BadRequestError(f"{part}: not an object")
     return GraphQLRequest(query, parameters.get("variables") or {}, name or None, is_get, extensions or {}, document_id)

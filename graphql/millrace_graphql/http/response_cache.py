@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from millrace_graphql.http.headers import content_length
 from millrace_graphql.ranges.changes import Changes, Reads, record
 
 DIRECTORY_SECONDS = 5.0
@@ -26,6 +27,7 @@ LARGEST_SHARE = 16
 KEY_BYTES = 600
 """About what one more key of an entry takes: the bytes of a request."""
 Message = dict[str, Any]
+_HIT = (b"x-millrace-cache", b"hit")
 
 
 @dataclass(slots=True)
@@ -44,23 +46,25 @@ class Entry:
     cacheable: bool = True
     keys: int = 0
     """Under how many keys it is kept; its bytes count once."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """What every answer that is made of it has, also one that says more or comes from no cache."""
 
 
 def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads: Reads, seq: int) -> Entry:
     """The entry of an answer; its ETag is the hash of its bytes and media type."""
     media = next((value for name, value in headers if name == b"content-type"), b"")
     etag = b'"' + hashlib.sha256(media + body).hexdigest()[:24].encode() + b'"'
-    kept = [pair for pair in headers if pair[0] not in (b"content-length", b"etag", b"x-millrace-cache")]
-    hit = [*kept, (b"etag", etag), (b"x-millrace-cache", b"hit")]
+    kept = (*headers, (b"etag", etag))
     return Entry(
-        {"type": "http.response.start", "status": status, "headers": [*hit, (b"content-length", str(len(body)).encode())]},
+        {"type": "http.response.start", "status": status, "headers": [*kept, _HIT, content_length(len(body))]},
         {"type": "http.response.body", "body": body},
         etag,
-        {"type": "http.response.start", "status": 304, "headers": [pair for pair in hit if pair[0] != b"content-type"]},
+        {"type": "http.response.start", "status": 304, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], _HIT]},
         reads,
         seq,
         float("inf"),
         size=len(body) + 600,
+        headers=kept,
     )
 
 

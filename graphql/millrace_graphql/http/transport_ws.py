@@ -15,7 +15,6 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from millrace_graphql.errors import ApiError
-from millrace_graphql.http.headers import read_headers
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest, checked
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.identity import Authenticator, Identity
@@ -50,7 +49,7 @@ class WebSockets:
             await send({"type": "websocket.close", "code": NOT_ACCEPTABLE, "reason": f"ask for the subprotocol {PROTOCOL}"})
             return
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
-        header = read_headers(scope["headers"]).authorization.decode("latin-1")
+        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         connection = _Connection(self, receive, send, header)
         try:
             await connection.run()

@@ -32,19 +32,21 @@ class Remembered(Generic[T]):
         """The value of a key, loaded where it is absent or old. A failed load is not remembered."""
         found = self._entries.get(key)
         if found is None or self._clock() >= found[0] or _failed(found[1]):
-
-            async def run() -> T:
-                return await load()
-
-            found = (self._clock() + self._seconds, asyncio.create_task(run()))
-            self._entries[key] = found
-            while len(self._entries) > self._capacity:
-                self._entries.popitem(last=False)
+            found = self._begin(key, load)
         self._entries.move_to_end(key)
         if found[1].done():
             return found[1].result()
         # A caller that goes away must not cancel the load that others wait for.
         return await asyncio.shield(found[1])
+
+    def _begin(self, key: str, load: Callable[[], Awaitable[T]]) -> tuple[float, asyncio.Task[T]]:
+        async def run() -> T:
+            return await load()
+
+        found = self._entries[key] = (self._clock() + self._seconds, asyncio.create_task(run()))
+        while len(self._entries) > self._capacity:
+            self._entries.popitem(last=False)
+        return found
 
 
 async def _nobody(through_ms: int | None) -> None:
@@ -116,17 +118,16 @@ class Directory:
 
     async def progress(self) -> Progress:
         """How far the payments stream's analysis has come; read it BEFORE the reports that it is to speak for (I13)."""
-
-        async def load() -> Progress:
-            as_of = time.time_ns() // 1_000_000
-            reports, rollups = await asyncio.gather(self._through(PROGRESS_PAYMENTS), self._through(PROGRESS_ROLLUPS))
-            # Whatever notices were published before the progress are taken before it is told: no cache answers from before them.
-            await self.told(reports)
-            return Progress(as_of, reports, rollups)
-
-        progress = await self._progress.get("", load)
+        progress = await self._progress.get("", self._load_progress)
         note_progress(progress.complete_through_ms)
         return progress
+
+    async def _load_progress(self) -> Progress:
+        as_of = time.time_ns() // 1_000_000
+        reports, rollups = await asyncio.gather(self._through(PROGRESS_PAYMENTS), self._through(PROGRESS_ROLLUPS))
+        # Whatever notices were published before the progress are taken before it is told: no cache answers from before them.
+        await self.told(reports)
+        return Progress(as_of, reports, rollups)
 
     async def _through(self, name: str) -> int | None:
         statement = f"SELECT to_unix_timestamp(complete_through) AS through FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?"  # noqa: S608

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import graphene
@@ -62,8 +63,9 @@ class DateTime(graphene.Scalar):  # type: ignore[misc]
         return cls.parse_value(node.value if isinstance(node, StringValueNode) else print_ast(node))
 
 
+@lru_cache(2_048)
 def parse_instant(text: str) -> datetime | None:
-    """The UTC instant of an RFC 3339 text; None of anything else, a time without an offset included."""
+    """The UTC instant of an RFC 3339 text; None of anything else, a time without an offset included. Many ask for the same days."""
     if len(text) < 20 or text[10] not in "Tt ":
         return None
     try:
