@@ -7,9 +7,9 @@ Real Kafka, Cassandra and Redis on this machine, the lake on its disk, Spark loc
 limit A   Spark reads and parses the same topic to nowhere
 stream    Kafka -> facts in Iceberg -> reports in Cassandra, a batch as large as a minute's trigger would see; median of the rounds
 fill      ten small batches into one window: the first, fifth and tenth
-limit B   DuckDB computes the same sums, counts and distinct customers over the lake's files
+limit B   DuckDB computes everything that a report holds over the lake's files (the sums are compared with ours), and a light part of it
 reprocess every report of the lake computed again: to nowhere, and with the writes to Cassandra
-upserts   reports a second that Cassandra takes from one Python process through the same writer, without Spark
+upserts   reports a second that Cassandra takes from Spark, which has computed them before, beside the driver's own best
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import psutil
 import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+import analysis_upserts
 from analysis_events import PARTITIONS, Events
+from analysis_limits import LIGHT, WHOLE, Duck, differences, our_sums
 from millrace_contracts.reports import PROGRESS_PAYMENTS
-from millrace_processors import decoding, refresh, report_store, session, sources, tables
+from millrace_processors import decoding, refresh, session, sources, tables
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake
 from millrace_processors.payments import PaymentsBatch
@@ -44,14 +45,6 @@ from millrace_processors.settings import Config
 from millrace_stack.home import Home
 from millrace_stack.settings import StackSettings
 from millrace_stack.supervisor import Stack, spark_jars
-
-DUCKDB = """
-SELECT merchant_id, window_start, currency, count(*), sum(amount), min(amount), max(amount), count(DISTINCT customer_key),
-       sum(points_earned), count(DISTINCT (fact_id, version))
-FROM (SELECT * FROM read_parquet(?) QUALIFY row_number() OVER
-      (PARTITION BY fact_id, merchant_id, window_start, currency ORDER BY version DESC, version_order DESC) = 1)
-WHERE NOT retracted GROUP BY ALL
-"""
 
 
 class Bench:
@@ -109,40 +102,41 @@ def _compute_only(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]
         yield pa.RecordBatch.from_pylist([{"reports": len(found)}])
 
 
-def measure_reprocess(bench: Bench) -> dict[str, Any]:
+def measure_reprocess(bench: Bench, duck: Duck) -> dict[str, Any]:
     """Limit B, the pure computation, and the whole reprocess; facts a second."""
     snapshot = bench.lake.current()
     assert snapshot is not None
     facts = bench.lake.read(snapshot)
     count = facts.count()
-    _, database = timed(lambda: duckdb.connect(config={"threads": 2}).execute(DUCKDB, [bench.files()]).fetchnumpy())
+    light, whole_limit = duck.seconds(LIGHT), duck.seconds(*WHOLE)
     arranged = refresh.arranged(facts)
     _, pure = timed(lambda: arranged.mapInArrow(_compute_only, "reports bigint").agg(F.sum("reports")).collect())
     written, whole = timed(lambda: refresh.whole(bench.config, bench.lake, F.lit(True), None))
     return {
         "facts": count,
         "reports": written.reports,
-        "limitBFactsPerSecond": round(count / database),
+        "lightLimitBFactsPerSecond": round(count / light),
+        "limitBFactsPerSecond": round(count / whole_limit),
         "computeFactsPerSecond": round(count / pure),
+        "computeBehindLimitB": round(pure / whole_limit, 2),
         "factsPerSecond": round(count / whole),
         "reportsPerSecond": round(written.reports / whole),
     }
 
 
-def measure_upserts(bench: Bench) -> dict[str, Any]:
-    """The writer alone, one process, on reports that are computed before."""
+def check_sums(bench: Bench, duck: Duck) -> int:
+    """Compare what DuckDB and we have computed; how many totals there are.
+
+    Raises:
+        SystemExit: one of them differs.
+    """
     snapshot = bench.lake.current()
     assert snapshot is not None
-    batch = refresh.arranged(bench.lake.read(snapshot)).limit(60_000).toArrow().combine_chunks().to_batches()[0]
-    made = [found for found, _ in whole_reports(iter([batch]))]
-    target = replace(refresh.sink_of(bench.config, snapshot, None).target, version=snapshot.version + 1)
-
-    def write() -> None:
-        for each in made:
-            report_store.write(target, each)
-
-    _, seconds = timed(write)
-    return {"reports": sum(map(len, made)), "reportsPerSecond": round(sum(map(len, made)) / seconds)}
+    made = refresh.arranged(bench.lake.read(snapshot)).mapInArrow(our_sums, "name string, value bigint")
+    ours = {row["name"]: row["total"] for row in made.groupBy("name").agg(F.sum("value").alias("total")).collect()}
+    if found := differences(ours, duck.sums()):
+        raise SystemExit(f"DuckDB has computed something else than we have: {found[:20]}")
+    return len(ours)
 
 
 def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
@@ -160,8 +154,14 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         bench.events.write(options.small, 50, 1)
         fill.append(bench.batch()["eventsPerSecond"])
     print(f"fill: {fill}", flush=True)
-    again = [measure_reprocess(bench) for _ in range(options.rounds)]
     files = bench.files()
+    duck = Duck(files)
+    again = [measure_reprocess(bench, duck) for _ in range(options.rounds)]
+    print(f"reprocess: {again}", flush=True)
+    equal_sums = check_sums(bench, duck)
+    snapshot = bench.lake.current()
+    assert snapshot is not None
+    target = replace(refresh.sink_of(bench.config, snapshot, None).target, version=snapshot.version + 1)
     return {
         "eventBytes": size,
         "limitAEventsPerSecond": round(options.batch / statistics.median(parses)),
@@ -169,7 +169,8 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "streamReportsPerBatch": batches[0]["reports"],
         "fillEventsPerSecond": {"1st": fill[0], "5th": fill[4], "10th": fill[9]},
         "reprocess": {name: statistics.median(each[name] for each in again) for name in again[0]},
-        "upserts": measure_upserts(bench),
+        "equalSums": equal_sums,
+        "upserts": analysis_upserts.measure(refresh.arranged(bench.lake.read(snapshot)), target),
         "lakeBytesPerMillionFacts": round(sum(Path(each).stat().st_size for each in files) / again[0]["facts"] * 1e6),
         "lakeFiles": len(files),
         "cores": psutil.cpu_count(),
@@ -190,6 +191,8 @@ def main() -> None:
         # The batches take four fifths; the first batch and the ten that fill a window share the rest.
         options.batch, options.small = options.events * 4 // 5 // options.rounds, options.events // 5 // 11
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped either way
+    # Spark's Python workers import the parts of this bench too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         home = Home(Path(folder) / ".millrace")
         settings = StackSettings.load(os.environ)

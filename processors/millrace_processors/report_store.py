@@ -95,7 +95,7 @@ def write(target: Target, reports: Reports) -> None:
     Raises:
         ReportStoreError: Cassandra did not take them within the patience.
     """
-    deadline, pause, left = time.monotonic() + target.patience_seconds, FIRST_PAUSE, list(_rows(target, reports))
+    deadline, pause, left = time.monotonic() + target.patience_seconds, FIRST_PAUSE, list(rows(target, reports))
     while left:
         try:
             found = session(target.cassandra)
@@ -110,7 +110,7 @@ def write(target: Target, reports: Reports) -> None:
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _rows(target: Target, reports: Reports) -> Iterator[Row]:
+def rows(target: Target, reports: Reports) -> Iterator[Row]:
     """The reports' cells in the protocol's bytes; the driver's own conversion is ten times slower."""
     pack, grain = _BIGINT.pack, target.grain.value.encode()
     through = UNSET_VALUE if target.complete_through_ms is None else pack(target.complete_through_ms)
@@ -125,7 +125,8 @@ def _rows(target: Target, reports: Reports) -> Iterator[Row]:
         yield [merchant.encode(), grain, buckets[start], pack(start), currency.encode(), *values, version, through, version]
 
 
-def _prepared(found: Session, keyspace: str) -> PreparedStatement:
+def prepared(found: Session, keyspace: str) -> PreparedStatement:
+    """The upsert of one report, prepared once a session."""
     cache: dict[str, PreparedStatement] = found.__dict__.setdefault("millrace_prepared", {})
     if keyspace not in cache:
         marks = ", ".join("?" * len(_COLUMNS))
@@ -137,11 +138,11 @@ def _prepared(found: Session, keyspace: str) -> PreparedStatement:
 
 def _attempt(found: Session, target: Target, rows: list[Row]) -> tuple[list[Row], Any]:
     """Send every row, so many batches in flight at a time; the rows that failed, and one reason."""
-    prepared = _prepared(found, target.keyspace)
+    statement = prepared(found, target.keyspace)
     slots, failed, reasons = threading.Semaphore(target.inflight), [], []
     for batch in by_replicas(found.cluster.metadata, target.keyspace, rows):
         slots.acquire()
-        future = found.execute_async(_statement(prepared, batch))
+        future = found.execute_async(_statement(statement, batch))
 
         def refused(error: Exception, batch: list[Row] = batch) -> None:
             failed.extend(batch)
@@ -154,21 +155,22 @@ def _attempt(found: Session, target: Target, rows: list[Row]) -> tuple[list[Row]
     return failed, reasons[0] if reasons else None
 
 
-def _statement(prepared: PreparedStatement, batch: list[Row]) -> BoundStatement | BatchStatement:
-    bound = [_bound(prepared, row) for row in batch]
-    if len(bound) == 1:
-        return bound[0]
+def _statement(statement: PreparedStatement, batch: list[Row]) -> BoundStatement | BatchStatement:
+    alone = [bound(statement, row) for row in batch]
+    if len(alone) == 1:
+        return alone[0]
     together = BatchStatement(BatchType.UNLOGGED)
     together.is_idempotent = True
-    for each in bound:
+    for each in alone:
         together.add(each)
     return together
 
 
-def _bound(prepared: PreparedStatement, row: Row) -> BoundStatement:
-    bound = BoundStatement(prepared)
-    bound.values = row
-    return bound
+def bound(statement: PreparedStatement, row: Row) -> BoundStatement:
+    """A statement with cells that are in the protocol's bytes already."""
+    made = BoundStatement(statement)
+    made.values = row
+    return made
 
 
 def execute_all(found: Session, statements: list[tuple[PreparedStatement, tuple[Any, ...]]]) -> None:

@@ -103,18 +103,25 @@ def merged_maps(maps: Sequence[bytes]) -> bytes:
         return maps[0]
     sums: dict[bytes, tuple[int, int]] = {}
     for data in maps:
-        at = _COUNT.size
-        for _ in range(_COUNT.unpack_from(data)[0]):
-            (length,) = _COUNT.unpack_from(data, at)
-            name = data[at + _COUNT.size : at + _COUNT.size + length]
-            at += _COUNT.size + length
-            _, _, count, _, total = _VALUE.unpack_from(data, at)
-            at += _VALUE.size
+        for name, (count, total) in entries(data).items():
             known = sums.get(name, (0, 0))
             sums[name] = known[0] + count, known[1] + total
     size = _VALUE.size - _COUNT.size
-    entries = (_COUNT.pack(len(name)) + name + _VALUE.pack(size, 8, count, 8, total) for name, (count, total) in sorted(sums.items()))
-    return _COUNT.pack(len(sums)) + b"".join(entries)
+    cells = (_COUNT.pack(len(name)) + name + _VALUE.pack(size, 8, count, 8, total) for name, (count, total) in sorted(sums.items()))
+    return _COUNT.pack(len(sums)) + b"".join(cells)
+
+
+def entries(data: bytes) -> dict[bytes, tuple[int, int]]:
+    """An encoded breakdown: value -> (payments, sum of amounts)."""
+    found, at = {}, _COUNT.size
+    for _ in range(_COUNT.unpack_from(data)[0]):
+        (length,) = _COUNT.unpack_from(data, at)
+        name = data[at + _COUNT.size : at + _COUNT.size + length]
+        at += _COUNT.size + length
+        _, _, count, _, total = _VALUE.unpack_from(data, at)
+        at += _VALUE.size
+        found[name] = count, total
+    return found
 
 
 def merged_customers(blobs: Sequence[bytes]) -> bytes:
