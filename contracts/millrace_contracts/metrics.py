@@ -113,3 +113,31 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
+
+CUSTOMER_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "customers",
+        Unit.COUNT,
+        Kind.UNIQUE,
+        ("customers",),
+        "Distinct customers over all currencies, exact by day; of a range, exact up to 4,096 and then within 1.6 % (one standard error).",
+        "of a day: customers; of a range: the estimate of the union of the customer sketches",
+    ),
+    Metric(
+        "newCustomers",
+        Unit.COUNT,
+        Kind.SUM,
+        ("new_customers",),
+        "Customers whose first payment at the merchant falls on the day, exact.",
+        "sum(new_customers)",
+    ),
+    Metric(
+        "returningCustomers",
+        Unit.COUNT,
+        Kind.UNIQUE,
+        ("returning_customers",),
+        "Customers who paid before the day too, exact by day; of a range, those who are new on none of its days.",
+        "of a day: customers - new_customers; of a range: its customers - sum(new_customers), at least 0",
+    ),
+)
+"""Of each closed day of the merchant's calendar (reports.CUSTOMERS_TABLE), and of a range of such days."""

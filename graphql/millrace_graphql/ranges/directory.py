@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from millrace_contracts.reports import MERCHANTS_TABLE, PROGRESS_PAYMENTS, PROGRESS_ROLLUPS, PROGRESS_TABLE
+from millrace_contracts.reports import MERCHANTS_TABLE, PROGRESS_CUSTOMERS, PROGRESS_PAYMENTS, PROGRESS_ROLLUPS, PROGRESS_TABLE
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_directory, note_progress
 
@@ -94,6 +94,7 @@ class Directory:
         self._merchants: Remembered[Merchant | None] = Remembered(MERCHANT_SECONDS)
         self._all: Remembered[list[Merchant]] = Remembered(MERCHANT_SECONDS)
         self._progress: Remembered[Progress] = Remembered(FRESHNESS_SECONDS)
+        self._customers: Remembered[Progress] = Remembered(FRESHNESS_SECONDS)
         self.told: Callable[[int | None], Awaitable[None]] = _nobody
 
     async def merchant(self, merchant_id: str) -> Merchant | None:
@@ -121,6 +122,15 @@ class Directory:
         progress = await self._progress.get("", self._load_progress)
         note_progress(progress.complete_through_ms)
         return progress
+
+    async def customers_progress(self) -> Progress:
+        """How far the counts of new and returning customers have come; read it BEFORE them (I13)."""
+        note_directory()  # no notice tells of them
+
+        async def load() -> Progress:
+            return Progress(time.time_ns() // 1_000_000, await self._through(PROGRESS_CUSTOMERS))
+
+        return await self._customers.get("", load)
 
     async def _load_progress(self) -> Progress:
         as_of = time.time_ns() // 1_000_000

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
 from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.metrics import BY_NAME
@@ -20,8 +21,10 @@ from millrace_graphql.ranges.chunk_cache import ChunkCache
 from millrace_graphql.ranges.columns import GROUP_OF, Group, Ints
 from millrace_graphql.ranges.compare import Comparison
 from millrace_graphql.ranges.compose import Composer, Store, usable_through
+from millrace_graphql.ranges.customer_days import Counts, CustomerDays
 from millrace_graphql.ranges.directory import Directory, Merchant, Progress, Remembered
 from millrace_graphql.ranges.grid import Grid
+from millrace_graphql.ranges.merge import distinct
 from millrace_graphql.ranges.peers import PeerGroup, Peers, grouped, with_facts
 from millrace_graphql.ranges.plan import Range, checked_range, checked_window, pieces, within_limits
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS
@@ -67,18 +70,23 @@ def known_zone(merchant: Merchant | None) -> str:
     return zone if zone in zone_names() else UTC
 
 
+class Reports(Store, Counts, Protocol):
+    """The store."""
+
+
 class ReportQueries:
     """Answers for one caller at a time. Identity is looked at before anything else, caches included (I9)."""
 
     def __init__(
         self,
-        store: Store,
+        store: Reports,
         directory: Directory,
         cache: ChunkCache | None,
         settings: ApiSettings,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._composer = Composer(store, cache)
+        self._counts: Counts = store
         self._directory = directory
         self._settings = settings
         self._clock = clock
@@ -153,6 +161,29 @@ class ReportQueries:
             *(self.windows(peer, series.asked, group.currency, groups, sparse=True, home=home) for peer, home in asked_of)
         )
         return Peers(series, group, len(others), with_facts(found), self._settings.min_peers)
+
+    async def customer_days(self, caller: Identity, merchant_id: str, asked: Asked) -> CustomerDays:
+        """New and returning customers by day of the merchant's own calendar. Raises as ``series`` does."""
+        caller.require(merchant_id)
+        zone = await self.zone_of(merchant_id)
+        limits = self._settings
+        span = replace(await self.range_of(merchant_id, replace(asked, grain=Grain.DAY, zone=zone)), zone=zone)
+        span = within_limits(span, sparse=False, max_points=limits.max_points, max_sparse_days=limits.max_sparse_days)
+        progress = await self._directory.customers_progress()
+        rows = await self._counts.customer_days(merchant_id, span.start_ms, span.end_ms)
+        return CustomerDays.of(merchant_id, span, rows, progress)
+
+    async def customer_totals(self, days: CustomerDays) -> dict[str, int | None]:
+        """The counted days of a range as one, by metric. Raises as ``series`` does."""
+        edges = days.counted
+        if not len(edges):
+            return days.totals(0)
+        progress = await self._directory.progress()
+        through = self._through(edges, Grain.DAY, progress)
+        groups = frozenset({Group.COUNTERS, Group.CUSTOMERS})
+        rows = await self._composer.read(days.merchant_id, edges, groups, zone=days.asked.zone, through_ms=through)
+        sketches = rows[Group.CUSTOMERS].values["customers"]
+        return days.totals(distinct([sketch for sketch in sketches if sketch]))
 
     async def _grouped(self) -> dict[PeerGroup, list[Merchant]]:
         return grouped(await self._directory.all_merchants())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from millrace_contracts.reports import BREAKDOWNS, REPORTS_TABLE, SKETCHES
+from millrace_contracts.reports import BREAKDOWNS, CUSTOMERS_TABLE, REPORTS_TABLE, SKETCHES
 from millrace_contracts.windows import Grain as Stored
 from millrace_contracts.windows import from_ms
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_reports
 from millrace_graphql.ranges.columns import COLUMNS, Group, Ints, Rows, table
+from millrace_graphql.ranges.customer_days import COLUMNS as CUSTOMER_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ class ReportStore:
         through = ", to_unix_timestamp(complete_through) AS through_ms"
         rows, found = await self._read(merchant_id, grain, bucket, (start_ms, end_ms), groups, through)
         return Rollups(rows, integers(found["through_ms"]))
+
+    async def customer_days(self, merchant_id: str, start_ms: int, end_ms: int) -> tuple[Ints, Mapping[str, Ints]]:
+        """Starts of the days in [start, end) that have counts of customers, ascending, and the counts.
+
+        Raises:
+            UnavailableError: Cassandra does not answer.
+        """
+        statement = (
+            f"SELECT to_unix_timestamp(window_start) AS start_ms, {', '.join(CUSTOMER_COLUMNS)} FROM {{ks}}.{CUSTOMERS_TABLE} "  # noqa: S608 - names of our own
+            "WHERE merchant_id = ? AND window_start >= ? AND window_start < ?"
+        )
+        found = await self._cassandra.read(statement, (merchant_id, from_ms(start_ms), from_ms(end_ms)))
+        return integers(found["start_ms"]), {name: integers(found[name]) for name in CUSTOMER_COLUMNS}
 
     async def _read(
         self, merchant_id: str, grain: Stored, bucket: str, within: tuple[int, int], groups: Iterable[Group], more: str = ""

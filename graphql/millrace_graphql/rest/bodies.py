@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from millrace_contracts.metrics import METRICS, Metric
+from millrace_contracts.metrics import CUSTOMER_METRICS, METRICS, Metric
 from millrace_graphql.ranges.answers import Freshness, Series
 from millrace_graphql.ranges.breakdown import Breakdown, Share
 from millrace_graphql.ranges.compare import Compared, Comparison
+from millrace_graphql.ranges.customer_days import CustomerDays
 from millrace_graphql.ranges.directory import Merchant
 from millrace_graphql.ranges.grid import CELLS, Grid
 from millrace_graphql.ranges.merge import Merge, instant_texts
@@ -171,6 +172,23 @@ def peers_json(peers: Peers) -> dict[str, Any]:
         "measured": len(peers.totals) if peers.is_shown else None,
         "totals": {metric.name: beside_peers(peers, metric) for metric in METRICS},
         "freshness": freshness_json(series.freshness),
+    }
+
+
+def customers_json(days: CustomerDays, totals: dict[str, int | None]) -> dict[str, Any]:
+    """New and returning customers by day."""
+    return {
+        "merchantId": days.merchant_id,
+        "timeZone": days.asked.zone,
+        "start": iso(days.asked.start_ms),
+        "end": iso(days.asked.end_ms),
+        "points": {
+            "start": instant_texts(days.asked.starts),
+            "end": instant_texts(days.asked.ends),
+            **{metric.name: days.column(metric) for metric in CUSTOMER_METRICS},
+        },
+        "totals": totals,
+        "freshness": freshness_json(days.freshness),
     }
 
 

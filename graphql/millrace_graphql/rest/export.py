@@ -8,13 +8,15 @@ from typing import Any
 
 import orjson
 
-from millrace_contracts.metrics import METRICS
+from millrace_contracts.metrics import CUSTOMER_METRICS, METRICS
 from millrace_graphql.ranges.answers import Freshness, Series
+from millrace_graphql.ranges.customer_days import CustomerDays
 from millrace_graphql.ranges.merge import instant_texts
 from millrace_graphql.ranges.plan import iso
 
 KEY_COLUMNS = ("start", "merchantId", "currency", "grain")
 CSV_HEADER = (*KEY_COLUMNS, *(metric.name for metric in METRICS))
+CUSTOMERS_HEADER = ("start", "merchantId", *(metric.name for metric in CUSTOMER_METRICS))
 LINE_FIELDS = ("start", "end", "merchantId", "currency", "grain", "partial", "split", "revision", *(metric.name for metric in METRICS))
 
 
@@ -29,6 +31,15 @@ def csv_lines(series: Series) -> str:
     key = [_safe(part) for part in (series.merchant_id, series.currency, series.asked.grain.name)]
     rows = zip(series.points.start_texts(), *columns, strict=True)
     return _lines([start, *key, *("" if value is None else value for value in values)] for start, *values in rows)
+
+
+def customers_csv(days: CustomerDays) -> str:
+    """A line a day under a line of names; a day that is not counted yet has empty cells."""
+    columns = [days.column(metric) for metric in CUSTOMER_METRICS]
+    merchant = _safe(days.merchant_id)
+    rows = zip(instant_texts(days.asked.starts), *columns, strict=True)
+    lines = ([start, merchant, *("" if value is None else value for value in values)] for start, *values in rows)
+    return _lines([CUSTOMERS_HEADER]) + _lines(lines)
 
 
 def ndjson_lines(series: Series) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from millrace_contracts.metrics import METRICS, Kind, Unit
+from millrace_contracts.metrics import CUSTOMER_METRICS, METRICS, Kind, Unit
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
 from millrace_graphql.schema.inputs import BASIS_DOCS, CHANGE_DOCS, GRAIN_DOCS, PRESET_DOCS
@@ -39,6 +39,15 @@ def page() -> str:
         " could be had from the totals by subtraction, so values are\nleft out until as many customers stand behind all of them together;"
         " `withheld` names such breakdowns. The number of customers behind a value is bounded\nfrom below by the customers of the range,"
         " of its days and of its hours less the payments of other values.",
+        "## New and returning customers\n\nBy closed day of the merchant's own calendar and over all currencies: `customersByDay` in"
+        " GraphQL, `/v1/merchants/{id}/customers` in REST.\n\n"
+        + _table(
+            ("Metric", "Unit", "Kind", "Meaning", "Formula"),
+            [(f"`{m.name}`", m.unit.value, m.kind.value, m.doc, m.formula) for m in CUSTOMER_METRICS],
+        ),
+        "A customer is new on the first day on which they have a succeeded payment at the merchant, and returning on every later one. A day"
+        " that is not counted yet is\nnull and stands in `missing`."
+        " They count all customers and are no demographics: none is withheld.",
         "## Windows\n\n" + _list(GRAIN_DOCS),
         "The zone is the merchant's own unless `timeZone` names another. `partial` marks a window of which the range holds only a part;"
         " `split` one that begins or ends\ninside a stored 10-minute report, which counts where it starts (zones whose offset is"

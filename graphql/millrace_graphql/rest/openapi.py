@@ -7,13 +7,13 @@ from html import escape
 from typing import Any
 
 from millrace_contracts.facts import DIMENSIONS
-from millrace_contracts.metrics import METRICS
+from millrace_contracts.metrics import CUSTOMER_METRICS, METRICS
 from millrace_graphql.ranges.breakdown import Dimension, Order
 from millrace_graphql.ranges.calendar import Grain, Preset
 from millrace_graphql.ranges.query import BREAKDOWN_FIELDS
 from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.rest.schemas import INSTANT, TEXT, Schema, list_of, names, reference, schemas, thing
-from millrace_graphql.schema.inputs import CURRENCY_DOC, START_DOC, ZONE_DOC
+from millrace_graphql.schema.inputs import CURRENCY_DOC, DAY_DOC, START_DOC, ZONE_DOC
 
 
 def _query(name: str, schema: Schema, text: str, *, required: bool = False) -> Schema:
@@ -22,6 +22,12 @@ def _query(name: str, schema: Schema, text: str, *, required: bool = False) -> S
 
 _ID = {"name": "id", "in": "path", "required": True, "schema": TEXT, "description": "Merchant id."}
 _CURRENCY = _query("currency", TEXT, CURRENCY_DOC)
+_DAYS = [
+    _ID,
+    _query("start", INSTANT, f"{DAY_DOC} Give start and end, or a preset."),
+    _query("end", INSTANT, "Exclusive; as start."),
+    _query("preset", names(Preset), "Instead of start and end."),
+]
 _RANGE = [
     _ID,
     _query("start", INSTANT, f"{START_DOC} Give start and end, or a preset."),
@@ -92,6 +98,13 @@ def _paths() -> dict[str, Schema]:
         f"{one}/breakdown": _operation("breakdown", "The largest values of a breakdown.", [*longer, *split], _json("Breakdown")),
         f"{one}/week-grid": _operation("weekGrid", "A range by hour of day and day of week.", _RANGE, _json("Grid")),
         f"{one}/peers": _operation("peers", "A range's totals beside the medians of the merchant's peers.", [*_RANGE, day], _json("Peers")),
+        f"{one}/customers": _operation(
+            "customers",
+            "New and returning customers by closed day of the merchant's calendar, over all currencies.",
+            [*_DAYS, formats],
+            {**_json("CustomerDays"), **table},
+        ),
+        f"{one}/customers.csv": _operation("customersCsv", "The same as CSV.", _DAYS, table),
         f"{one}/export.csv": _operation("exportCsv", "The windows of a range of up to five years, streamed as CSV.", longer, table),
         f"{one}/export.ndjson": _operation("exportNdjson", "The same as NDJSON: a JSON object a line.", longer, lines),
     }
@@ -139,7 +152,9 @@ def page() -> str:
         rows = [(p["name"], "required" if p["required"] else "", p["description"]) for p in operation["parameters"]]
         parts.append(_table(("Parameter", "", "Meaning"), rows))
     metrics = [(metric.name, metric.unit.value, metric.kind.value, metric.doc, metric.formula) for metric in METRICS]
+    customers = [(m.name, m.unit.value, m.kind.value, m.doc, m.formula) for m in CUSTOMER_METRICS]
     parts.append("<h2>Metrics</h2>" + _table(("Name", "Unit", "Kind", "Meaning", "Formula"), metrics))
+    parts.append("<h2>New and returning customers</h2>" + _table(("Name", "Unit", "Kind", "Meaning", "Formula"), customers))
     parts.append(f"<p>Breakdowns: {escape(', '.join(BREAKDOWN_FIELDS))} ({len(DIMENSIONS)} dimensions).</p>")
     head = f'<meta charset="utf-8"><title>Millrace reports</title><link rel="stylesheet" href="{STYLE_PATH}">'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'

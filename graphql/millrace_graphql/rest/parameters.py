@@ -16,7 +16,9 @@ from millrace_graphql.schema.scalars import parse_instant
 
 Given = Mapping[str, str]
 Choice = TypeVar("Choice", bound=StrEnum)
-RANGE = frozenset({"start", "end", "preset", "timeZone", "currency"})
+DAYS = frozenset({"start", "end", "preset"})
+"""Of a range of days of the merchant's own calendar."""
+RANGE = DAYS | {"timeZone", "currency"}
 
 
 def parameters(request: Request, known: frozenset[str]) -> Given:

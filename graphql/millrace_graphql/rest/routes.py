@@ -24,8 +24,8 @@ from millrace_graphql.ranges.columns import Group
 from millrace_graphql.ranges.query import ReportQueries
 from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.rest import bodies
-from millrace_graphql.rest.export import csv_header, csv_lines, freshness_headers, ndjson_lines
-from millrace_graphql.rest.parameters import RANGE, Given, asked, choice, instant, parameters, whole
+from millrace_graphql.rest.export import csv_header, csv_lines, customers_csv, freshness_headers, ndjson_lines
+from millrace_graphql.rest.parameters import DAYS, RANGE, Given, asked, choice, instant, parameters, whole
 from millrace_graphql.rest.problems import Handler, guarded, need_token
 
 EVERYTHING = frozenset(Group)
@@ -44,6 +44,8 @@ PATHS = {
     "/v1/merchants/{id}/breakdown": "breakdown",
     "/v1/merchants/{id}/week-grid": "week_grid",
     "/v1/merchants/{id}/peers": "peers",
+    "/v1/merchants/{id}/customers": "customers",
+    "/v1/merchants/{id}/customers.csv": "customers",
     "/v1/merchants/{id}/export.csv": "export",
     "/v1/merchants/{id}/export.ndjson": "export",
 }
@@ -148,6 +150,17 @@ class Rest:
         given = parameters(request, RANGE | {"grain"})
         found = await self._queries.peers(caller, request.path_params["id"], asked(given, Grain.DAY), METRIC_GROUPS)
         return _json(request, bodies.peers_json(found))
+
+    async def customers(self, request: Request) -> Response:
+        """New and returning customers by day, as JSON or CSV."""
+        caller = await self._caller(request)
+        given = parameters(request, DAYS | {"format"})
+        as_csv = _wants_csv(request, given)
+        days = await self._queries.customer_days(caller, request.path_params["id"], asked(given, Grain.DAY))
+        if not as_csv:
+            return _json(request, bodies.customers_json(days, await self._queries.customer_totals(days)))
+        headers = _attachment("customers.csv") | freshness_headers(days.freshness)
+        return Response(customers_csv(days), headers=headers, media_type=f"{CSV_MEDIA}; charset=utf-8; header=present")
 
     async def export(self, request: Request) -> Response:
         """The windows of a range of years as they are read, CSV or NDJSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from millrace_contracts.metrics import METRICS, Metric, Unit
+from millrace_contracts.metrics import CUSTOMER_METRICS, METRICS, Metric, Unit
 from millrace_graphql.ranges.breakdown import Dimension, Order
 from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.compare import ChangeKind
@@ -92,6 +92,7 @@ def schemas() -> dict[str, Schema]:
         "GridColumns": thing({"weekday": list_of(WHOLE), "hour": list_of(WHOLE), "occurrences": list_of(WHOLE), **columns}),
         "Grid": thing({**whose, "timeZone": TEXT, **span, "split": FLAG, "cells": reference("GridColumns"), **fresh}),
         **_peers({**whose, **span}, fresh),
+        **_customers({"merchantId": TEXT, "timeZone": TEXT, **span}, fresh),
         "ExportLine": thing({**span, **whose, "grain": names(Grain), **flags, "revision": WHOLE, **values}),
         "Problem": {**problem, "additionalProperties": True},
     }
@@ -137,6 +138,18 @@ def _breakdown(head: dict[str, Schema], fresh: dict[str, Schema]) -> dict[str, S
         "withheld": FLAG,
     }
     return {"BreakdownShare": share, "Breakdown": thing({**head, **parts, **fresh})}
+
+
+def _customers(head: dict[str, Schema], fresh: dict[str, Schema]) -> dict[str, Schema]:
+    values = {metric.name: nullable(_UNITS[metric.unit]) for metric in CUSTOMER_METRICS}
+    docs = {metric.name: {"description": description(metric)} for metric in CUSTOMER_METRICS}
+    columns: dict[str, Schema] = {"start": list_of(INSTANT), "end": list_of(INSTANT)}
+    columns |= {name: {**list_of(value), **docs[name]} for name, value in values.items()}
+    return {
+        "CustomerDayColumns": thing(columns),
+        "CustomerTotals": thing({name: {**value, **docs[name]} for name, value in values.items()}),
+        "CustomerDays": thing({**head, "points": reference("CustomerDayColumns"), "totals": reference("CustomerTotals"), **fresh}),
+    }
 
 
 def _peers(head: dict[str, Schema], fresh: dict[str, Schema]) -> dict[str, Schema]:

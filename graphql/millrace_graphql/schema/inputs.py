@@ -72,6 +72,19 @@ ZONE_DOC = "IANA time zone such as Asia/Seoul; the merchant's own where it is le
 START_DOC = "On a boundary of the grain in the time zone; for weeks and months, at the start of a day."
 
 
+DAY_DOC = "Where a day of the merchant's own calendar begins."
+
+
+def day_arguments() -> dict[str, Any]:
+    """Arguments of a range of days of one merchant's own calendar."""
+    return {
+        "merchant_id": graphene.ID(required=True, description=MERCHANT_DOC),
+        "start": DateTime(description=DAY_DOC),
+        "end": DateTime(description="Exclusive; as start."),
+        "preset": Preset(description="Instead of start and end."),
+    }
+
+
 def range_arguments() -> dict[str, Any]:
     """Arguments of a range of one merchant."""
     return {

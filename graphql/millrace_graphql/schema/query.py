@@ -12,13 +12,15 @@ from millrace_graphql.identity import Identity
 from millrace_graphql.ranges.answers import Freshness as FreshnessData
 from millrace_graphql.ranges.answers import Series as SeriesData
 from millrace_graphql.ranges.calendar import Grain as GrainData
+from millrace_graphql.ranges.customer_days import CustomerDays as CustomerDaysData
 from millrace_graphql.ranges.directory import Merchant as MerchantData
 from millrace_graphql.ranges.grid import Grid as GridData
 from millrace_graphql.ranges.peers import Peers as PeersData
 from millrace_graphql.schema.connection import Edge, Page, connection, from_cursor, to_cursor
+from millrace_graphql.schema.customers import CustomerDays
 from millrace_graphql.schema.freshness import Freshness
 from millrace_graphql.schema.grid import Grid
-from millrace_graphql.schema.inputs import CURRENCY_DOC, MERCHANT_DOC, Grain, asked, range_arguments
+from millrace_graphql.schema.inputs import CURRENCY_DOC, MERCHANT_DOC, Grain, asked, day_arguments, range_arguments
 from millrace_graphql.schema.peers import Peers
 from millrace_graphql.schema.scalars import DateTime
 from millrace_graphql.schema.selection import caller_of, groups_of, limited
@@ -106,6 +108,11 @@ class Query(graphene.ObjectType):  # type: ignore[misc]
         grain=Grain(default_value=GrainData.DAY, required=True, description="On whose boundaries the range stands."),
         description="The totals of a range beside the medians of the merchant's peers.",
     )
+    customers_by_day = graphene.Field(
+        graphene.NonNull(CustomerDays),
+        **day_arguments(),
+        description="New and returning customers by closed day of the merchant's calendar, over all currencies.",
+    )
 
     @staticmethod
     def resolve_viewer(_root: None, info: Any) -> Identity:
@@ -138,6 +145,11 @@ class Query(graphene.ObjectType):  # type: ignore[misc]
     async def resolve_peers(_root: None, info: Any, merchant_id: str, **given: Any) -> PeersData:
         """A merchant among its peers."""
         return await info.context.queries.peers(caller_of(info), merchant_id, asked(**given), groups_of(info))  # type: ignore[no-any-return]
+
+    @staticmethod
+    async def resolve_customers_by_day(_root: None, info: Any, merchant_id: str, **given: Any) -> CustomerDaysData:
+        """New and returning customers."""
+        return await info.context.queries.customer_days(caller_of(info), merchant_id, asked(**given))  # type: ignore[no-any-return]
 
 
 def build_schema() -> GraphQLSchema:

@@ -134,8 +134,17 @@ class Store:
             (merchant, name, currency, zone, kind, region),
         )
 
+    def customers(self, merchant: str, start: datetime, new: int, returning: int) -> None:
+        """Write a day's new and returning customers."""
+        self.session.execute(
+            f"INSERT INTO {self.keyspace}.customer_days "
+            "(merchant_id, window_start, customers, new_customers, returning_customers, version, complete_through) "
+            "VALUES (%s, %s, %s, %s, %s, 1, %s)",
+            (merchant, start, new + returning, new, returning, start),
+        )
+
     def progress(self, through: datetime, name: str = "payments") -> None:
-        """Write how far the analysis has come, or with the name ``rollups`` its hours and days."""
+        """Write how far the analysis has come, or with the name ``rollups`` its hours and days, or ``customers``."""
         self.session.execute(
             f"INSERT INTO {self.keyspace}.progress (name, complete_through, updated_at, batch_id, version, detail) "
             "VALUES (%s, %s, %s, 1, 1, '')",

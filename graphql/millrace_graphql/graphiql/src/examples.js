@@ -57,6 +57,19 @@ query BusyHours($merchantId: ID!) {
       variables: { merchantId },
     },
     {
+      query: `# Who is new, and who comes back? By closed day; the days that are not counted yet are null, and missing says which.
+query Customers($merchantId: ID!) {
+  customersByDay(merchantId: $merchantId, preset: LAST_28_DAYS) {
+    timeZone
+    points { start customers newCustomers returningCustomers }
+    totals { customers newCustomers returningCustomers }
+    freshness { completeThrough missing }
+  }
+}
+`,
+      variables: { merchantId },
+    },
+    {
       query: `# One ten-minute report.
 query OneReport($merchantId: ID!, $start: DateTime!) {
   report(merchantId: $merchantId, start: $start) {
