@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-EXTRAS := mongo-init collection cdc processors graphql stack build node
+EXTRAS := mongo-init collection cdc processors graphql tracing stack build node
 
 .PHONY: help setup prerequisites demo test test-unit chaos lint format docs lock graphiql browser bench clean
 
