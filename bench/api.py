@@ -1,10 +1,15 @@
 """How fast the API is on this machine, beside its limits and its peers, all in one run with the load on the same machine.
 
-    python bench/api.py [--json PATH] [--peers FOLDER] [--merchants 10000] [--filled 2000] [--seconds 5] [--home FOLDER]
+    python bench/api.py [--json PATH] [--peers FOLDER] [--only CASES] [--workers 2] [--merchants 10000] [--filled 2000] [--seconds 5]
+        [--home FOLDER]
 
 Zipf over the merchants, each asked about with a token of its own; the first of them have a report in every window of the day that is
 asked for. `wrk` makes the load (apt-get install wrk). Each line also says how much processor time a request took, which other work on
 the machine disturbs less than the rate. With --peers, Strawberry on uvicorn and Yoga on Node are installed into a folder and measured.
+Everything is measured of one worker and, but for the peers and what one worker's memory decides, again of --workers of them; a name such
+as columnsFromRedis@2 says so. Load, Redis and Cassandra share the machine: of two cores, two workers never have both.
+
+    python bench/api.py --only hello,columnsFromRedis,everyCacheOff --seconds 2 --home /tmp/bench
 """
 
 from __future__ import annotations
@@ -39,6 +44,14 @@ from millrace_stack.settings import StackSettings
 from millrace_stack.supervisor import Stack
 
 DRAWS = 8_000
+KEPT = ("cachedPost", "cachedPostAt70", "cachedGet", "notModified")
+EXECUTED: dict[str, dict[str, str]] = {
+    "columnsFromRedis": {"response_cache_bytes": "0", "chunk_memory_bytes": "0"},
+    "columnsInProcess": {"response_cache_bytes": "0"},
+    "everyCacheOff": {"response_cache_bytes": "0", "chunk_cache": "false", "rate_points": "0"},
+}
+"""Executions: columns from Redis, from the process's memory, and from Cassandra."""
+CASES = ("hello", "cassandraReads", "redisGets", *KEPT, *EXECUTED, "cold", "fanOut", "peers")
 OPEN_CONNECTIONS = 200
 BUSY = 0.7
 
@@ -54,6 +67,7 @@ class Bench:
         self.filled: int = options.filled
         self.asker = Asker(Path(environ["MILLRACE_HOME"]) / "keys")
         self.results: dict[str, Any] = {}
+        self.only: frozenset[str] = options.only
         self.draws = api_load.zipf(self.merchants, DRAWS)
         self.filled_draws = api_load.zipf(self.filled, DRAWS, seed=2)
 
@@ -70,26 +84,44 @@ class Bench:
         self.note(name, result)
         return result
 
-    def limits(self) -> None:
-        """What the parts can do alone."""
-        with api_server.hello(self.folder) as process:
-            self.measure("hello", process, self.asker.posts(self.draws))
-        self.note("cassandraReads", {"perSecond": api_limits.cassandra_reads(self.environ, self.filled_draws, self.seconds)})
-        self.note("redisGets", {"perSecond": api_limits.redis_gets(self.environ, self.seconds)})
+    def wants(self, *names: str) -> bool:
+        """Whether one of these cases is to be measured."""
+        return not self.only.isdisjoint(names)
 
-    def cached(self) -> None:
+    def hello(self, workers: int = 1) -> None:
+        """What the server does of which the answer is always the same."""
+        if self.wants("hello"):
+            with api_server.hello(self.folder, workers) as process:
+                self.measure(_name("hello", workers), process, self.asker.posts(self.draws))
+
+    def limits(self) -> None:
+        """What the stores' clients can do alone."""
+        if self.wants("cassandraReads"):
+            self.note("cassandraReads", {"perSecond": api_limits.cassandra_reads(self.environ, self.filled_draws, self.seconds)})
+        if self.wants("redisGets"):
+            self.note("redisGets", {"perSecond": api_limits.redis_gets(self.environ, self.seconds)})
+
+    def cached(self, workers: int = 1) -> None:
         """Whole answers from the process."""
+        if not self.wants(*KEPT):
+            return
         began = time.perf_counter()
-        with api_server.ours(self.environ) as process:
-            self._first(process, began)
+        with api_server.ours(self.environ, workers) as process:
+            if workers == 1:
+                self._first(process, began)
             self._warm(process)
-            post = self.measure("cachedPost", process, self.asker.posts(self.draws))
-            self._open("cachedPostAt70", process, self.asker.posts(self.draws), post["perSecond"])
-            self.measure("cachedGet", process, self.asker.gets(self.draws))
-            request = self.asker.get(0)
-            etag = httpx.get(process.url + request.target, headers=request.headers).headers["etag"]
-            self.measure("notModified", process, [self.asker.get(0, etag=etag)])
-            self.note("memory", {"rssMiB": round(process.rss_bytes() / 2**20)})
+            posts = self.asker.posts(self.draws)
+            if self.wants("cachedPost", "cachedPostAt70"):
+                post = self.measure(_name("cachedPost", workers), process, posts)
+                if self.wants("cachedPostAt70"):
+                    self._open(_name("cachedPostAt70", workers), process, posts, post["perSecond"])
+            if self.wants("cachedGet"):
+                self.measure(_name("cachedGet", workers), process, self.asker.gets(self.draws))
+            if self.wants("notModified"):
+                request = self.asker.get(0)
+                etag = httpx.get(process.url + request.target, headers=request.headers).headers["etag"]
+                self.measure(_name("notModified", workers), process, [self.asker.get(0, etag=etag)])
+            self.note(_name("memory", workers), {"rssMiB": round(process.rss_bytes() / 2**20)})
 
     def _first(self, process: Process, began: float) -> None:
         request = self.asker.post(0)
@@ -116,20 +148,19 @@ class Bench:
         pause = OPEN_CONNECTIONS / (BUSY * most) * 1000
         self.measure(name, process, requests, connections=OPEN_CONNECTIONS, pause_ms=pause)
 
-    def uncached(self) -> None:
-        """Executions: columns from Redis, from the process's memory, and from Cassandra."""
+    def executed(self, workers: int = 1) -> None:
+        """Answers that are made anew."""
         requests = self.asker.posts(self.filled_draws)
-        for name, settings in (
-            ("columnsFromRedis", {"response_cache_bytes": "0", "chunk_memory_bytes": "0"}),
-            ("columnsInProcess", {"response_cache_bytes": "0"}),
-            ("everyCacheOff", {"response_cache_bytes": "0", "chunk_cache": "false", "rate_points": "0"}),
-        ):
-            with api_server.ours(self.environ, **settings) as process:
-                api_load.run(process.url, requests, self.seconds * 2)
-                self.measure(name, process, requests)
+        for name, settings in EXECUTED.items():
+            if self.wants(name):
+                with api_server.ours(self.environ, workers, **settings) as process:
+                    api_load.run(process.url, requests, self.seconds * 2)
+                    self.measure(_name(name, workers), process, requests)
 
     def cold(self) -> None:
         """Long ranges of merchants that nobody asked about before."""
+        if not self.wants("cold"):
+            return
         end = api_store.DAY + timedelta(days=1)
         cases = {"ninetyDaysByDayCold": (90, "DAY"), "fourWeeksByTenMinutesCold": (28, "TEN_MINUTES")}
         query = (
@@ -151,11 +182,15 @@ class Bench:
 
     def push(self, clients: int) -> None:
         """Subscribers of one worker."""
+        if not self.wants("fanOut"):
+            return
         with api_server.ours(self.environ) as process:
             self.note("fanOut", api_push.fan_out(self.environ, process, self.asker, clients))
 
     def peers(self, folder: Path) -> None:
         """The usual parts."""
+        if not self.wants("peers"):
+            return
         requests = [self.asker.post(number) for number in self.filled_draws]
         cases: list[tuple[str, AbstractContextManager[Process]]] = [
             ("peerStrawberry", api_server.strawberry(self.environ, folder, 1)),
@@ -172,22 +207,28 @@ class Bench:
                 self.measure(name, process, requests)
 
 
-def ratios(results: dict[str, Any]) -> dict[str, float]:
-    """The figures that are promised, as parts of their limits."""
+def _name(case: str, workers: int) -> str:
+    return case if workers == 1 else f"{case}@{workers}"
 
-    def rate(name: str) -> float:
-        return float(results[name]["perSecond"])
 
-    found = {
-        "cachedPost/hello": rate("cachedPost") / rate("hello"),
-        "cachedGet/hello": rate("cachedGet") / rate("hello"),
-        "everyCacheOff/cassandraReads": rate("everyCacheOff") / rate("cassandraReads"),
-    }
-    if "peerYogaCached" in results:
-        uncached = max(rate(name) for name in ("peerStrawberry", "peerStrawberryTwoWorkers", "peerYoga"))
-        found["cachedPost/better peer cached"] = rate("cachedPost") / max(rate("peerYogaCached"), uncached)
-        found["everyCacheOff/better peer"] = rate("everyCacheOff") / uncached
-    return {name: round(value, 2) for name, value in found.items()}
+def ratios(results: dict[str, Any], workers: int) -> dict[str, float]:
+    """The figures that are promised, as parts of their limits, of those that were measured."""
+    pairs = [(_name(case, n), _name("hello", n)) for n in sorted({1, workers}) for case in (*KEPT, *EXECUTED)]
+    pairs += [(_name("everyCacheOff", n), "cassandraReads") for n in sorted({1, workers})]
+    rates = {name: float(found["perSecond"]) for name, found in results.items() if isinstance(found, dict) and "perSecond" in found}
+    if "peerYogaCached" in rates:
+        uncached = max(rates[name] for name in ("peerStrawberry", "peerStrawberryTwoWorkers", "peerYoga"))
+        rates |= {"better peer": uncached, "better peer cached": max(rates["peerYogaCached"], uncached)}
+        pairs += [("cachedPost", "better peer cached"), ("everyCacheOff", "better peer")]
+    return {f"{above}/{below}": round(rates[above] / rates[below], 2) for above, below in pairs if above in rates and below in rates}
+
+
+def chosen(text: str) -> frozenset[str]:
+    """The cases of --only."""
+    names = frozenset(part.strip() for part in text.split(",") if part.strip())
+    if unknown := sorted(names - set(CASES)):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: no such case; take some of {', '.join(CASES)}")
+    return names
 
 
 def loads() -> list[float]:
@@ -200,6 +241,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     parser.add_argument("--peers", type=Path, help="install the peers there and measure them too")
+    parser.add_argument("--only", type=chosen, default=frozenset(CASES), metavar="CASES", help=f"some of {', '.join(CASES)}")
+    parser.add_argument("--workers", type=int, default=2, help="measure with so many workers too; 1 measures one only")
     parser.add_argument("--merchants", type=int, default=10_000)
     parser.add_argument("--filled", type=int, default=2_000, help="merchants with reports")
     parser.add_argument("--clients", type=int, default=5_000, help="subscribers")
@@ -221,13 +264,15 @@ def main() -> None:
             }
             bench.note("machine", {**machine, "load": [round(each, 2) for each in os.getloadavg()]})
             bench.limits()
-            bench.cached()
-            bench.uncached()
+            for workers in sorted({1, options.workers}):
+                bench.hello(workers)
+                bench.cached(workers)
+                bench.executed(workers)
             bench.cold()
             bench.push(options.clients)
             if options.peers:
                 bench.peers(options.peers.resolve())
-            bench.note("ratios", ratios(bench.results))
+            bench.note("ratios", ratios(bench.results, options.workers))
             bench.note("loadAfter", loads())
         finally:
             stack.down()

@@ -81,22 +81,24 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def hello(folder: Path) -> Iterator[Process]:
+def hello(folder: Path, workers: int = 1) -> Iterator[Process]:
     """The limit: an ASGI application that does nothing, on the same server with the same settings."""
     (folder / "hello.py").write_text(HELLO)
     port = free_port()
     granian = Path(sys.executable).parent / "granian"
     command = [str(granian), "--interface", "asgi", "--loop", "uvloop", "--port", str(port), "--log-level", "error", "hello:app"]
+    command[-1:-1] = ["--workers", str(workers)]
     with running(command, {"PYTHONPATH": str(folder)}, port, "/") as process:
         yield process
 
 
 @contextmanager
-def ours(environ: Mapping[str, str], **settings: str) -> Iterator[Process]:
+def ours(environ: Mapping[str, str], workers: int = 1, **settings: str) -> Iterator[Process]:
     """`millrace api` with some settings of MILLRACE_API_*."""
     port = free_port()
     more = {f"MILLRACE_API_{name.upper()}": value for name, value in settings.items()}
-    with running([sys.executable, "-m", "millrace", "api", "--port", str(port)], {**environ, **more}, port, "/ready") as process:
+    command = [sys.executable, "-m", "millrace", "api", "--port", str(port), "--workers", str(workers)]
+    with running(command, {**environ, **more}, port, "/ready") as process:
         time.sleep(2)  # until notices are trusted
         yield process
 
