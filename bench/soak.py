@@ -121,7 +121,8 @@ class Job:
             return None
         subprocess.run([jcmd, str(java.pid), "GC.run"], check=True, capture_output=True)
         told = subprocess.run([jcmd, str(java.pid), "GC.heap_info"], check=True, capture_output=True, text=True).stdout
-        return sum(int(used) for used in re.findall(r"(?:PSYoungGen|ParOldGen|PSOldGen).*?used (\d+)K", told)) / 1024
+        # The young generation holds what the next batch has made since.
+        return int(re.findall(r"(?:ParOldGen|PSOldGen).*?used (\d+)K", told)[0]) / 1024
 
     def stop(self) -> int:
         """Stop as an operator would; the exit code."""

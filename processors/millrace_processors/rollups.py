@@ -23,7 +23,8 @@ _VALUE = struct.Struct(">iiqiq")
 
 
 def whole_windows(pieces: Iterator[Reports]) -> Iterator[Reports]:
-    """Reports sorted by key of which the last of a piece may go on in the next one, as whole ones."""
+    """Reports sorted by key of which the last of a piece may go on in the next one, as whole ones; as few pieces as before."""
+    ready: Reports | None = None
     waiting: Reports | None = None
     for piece in pieces:
         if not len(piece):
@@ -31,10 +32,12 @@ def whole_windows(pieces: Iterator[Reports]) -> Iterator[Reports]:
         # Only the first report of a piece can be the rest of the one before.
         found = piece if waiting is None else joined([merged_runs([waiting, part(piece, 0, 1)]), part(piece, 1, len(piece))])
         if len(found) > 1:
-            yield part(found, 0, len(found) - 1)
+            if ready is not None:
+                yield ready
+            ready = part(found, 0, len(found) - 1)
         waiting = part(found, len(found) - 1, len(found))
     if waiting is not None:
-        yield waiting
+        yield waiting if ready is None else joined([ready, waiting])
 
 
 def merged_runs(pieces: Sequence[Reports]) -> Reports:

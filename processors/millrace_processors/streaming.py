@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
@@ -25,6 +26,7 @@ from millrace_processors.lake import Lake
 from millrace_processors.metrics import Metrics
 from millrace_processors.payments import PaymentsBatch
 from millrace_processors.progress import ProgressTable
+from millrace_processors.session import release_readers
 from millrace_processors.settings import Config
 from millrace_runtime.stopping import StopSignal
 
@@ -134,9 +136,18 @@ class Streaming:
             checkpoint_id = records.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or query.name
             query.run(records, checkpoint_id, batch_id)
             self._metrics.batch_seconds.labels(query.name).observe(time.monotonic() - began)
+            self._release_readers()
         query.batch_id, query.failures, query.pause, query.healthy_at = batch_id, 0, FIRST_PAUSE, time.monotonic()
         self._metrics.batch_id.labels(query.name).set(batch_id)
         self._metrics.last_batch.labels(query.name).set_to_current_time()
+
+    def _release_readers(self) -> None:
+        """Called inside of the gate: no other query of this driver reads the lake then."""
+        try:
+            release_readers(self._session)
+        except Py4JJavaError as error:
+            # The batch is through; one that can not be closed is what it was before.
+            log.warning("stream.readers_not_released", reason=str(error.java_exception)[:500])
 
     def _runner(self, name: str) -> Run:
         if name == PAYMENTS:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from millrace_processors.arrow_batches import whole_facts, whole_reports
-from tests.unit.processors.test_reports import arranged, fact
+from tests.unit.processors.test_reports import WINDOW, arranged, fact
 
 ROWS = 100
 
@@ -35,3 +35,10 @@ def test_every_fact_is_read_once_and_counted() -> None:
         assert before.column("fact_id")[-1] != after.column("fact_id")[0]
     ((reports, rows),) = list(whole_reports(pieces(batch)))
     assert (rows, reports.counters["payments"].tolist(), reports.revision.tolist()) == (900, [300], [900])
+
+
+def test_a_batch_gives_its_reports_at_once() -> None:
+    """One round of writes, and one notice a merchant."""
+    batch = arranged([fact(merchant_id=name, window_start=WINDOW + slot * 600_000_000) for name in "ab" for slot in range(3)])
+    ((found, rows),) = list(whole_reports(iter([batch])))
+    assert (found.merchants, rows) == (["a"] * 3 + ["b"] * 3, 6)
