@@ -78,6 +78,7 @@ def stream(environ: Mapping[str, str], trigger: str, names: tuple[str, ...], ops
     Exit codes: 0 stopped, 2 a setting or topic is missing, 3 a server is away, 6 a query kept failing.
     """
     from millrace_processors import session, tables
+    from millrace_processors.listener import ProgressListener
     from millrace_processors.metrics import Metrics
     from millrace_processors.streaming import Streaming
 
@@ -90,6 +91,7 @@ def stream(environ: Mapping[str, str], trigger: str, names: tuple[str, ...], ops
         # Spark's own handler would tear the session down under a batch.
         stop.install()
         tables.declare_lake(config, spark)
+        spark.streams.addListener(ProgressListener(metrics))
         job = Streaming(config, spark, metrics, names or QUERIES, trigger)
         with OpsServer(metrics.registry, job.readiness, config.runtime.host, ops_port):
             job.run(stop)

@@ -23,6 +23,8 @@ class Metrics:
         self.last_batch = self._gauge("last_batch_seconds", "When a micro-batch last ended, in seconds since 1970.", "query")
         self.complete_through = self._gauge("complete_through_seconds", "All changes up to then are in the reports.")
         self.batch_seconds = self._histogram("batch_seconds", "Time of a micro-batch.", "query")
+        self.offsets_behind = self._gauge("offsets_behind", "Kafka records that a query had still to read when a trigger began.", "query")
+        self.trigger_seconds = self._histogram("trigger_seconds", "Time of a phase of a trigger, as Spark names them.", "query", "phase")
         self.step_seconds = self._histogram("step_seconds", "Time of a step of a micro-batch of payments.", "step")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

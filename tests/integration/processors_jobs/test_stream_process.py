@@ -1,0 +1,43 @@
+"""The stream as the process that it is: what it tells Prometheus, and a clean stop."""
+
+from __future__ import annotations
+
+import re
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.integration.processors.events import T0, change, payment
+from tests.integration.processors_jobs.jobs import Jobs
+from tests.integration.processors_jobs.pipeline import Pipeline
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+
+def test_the_stream_tells_how_far_it_is_and_stops_cleanly(pipeline: Pipeline, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pipeline.produce([change("c", payment(f"p{n}"), at=n + 1) for n in range(40)], T0)
+    arguments = ("stream", "--query", "payments", "--trigger", "1 second", "--ops-port", str(port))
+
+    def metrics() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+
+    def value(name: str) -> float | None:
+        found = re.search(rf"^millrace_processors_{re.escape(name)} (\S+)$", metrics(), re.MULTILINE)
+        return float(found[1]) if found else None
+
+    with Jobs(pipeline, tmp_path).running(*arguments) as process:
+        wait_until(lambda: len(pipeline.reports()) == 1, 300, "the reports")
+        wait_until(lambda: value('trigger_seconds_count{phase="addBatch",query="payments"}'), 60, "Spark's account of the trigger")
+        assert value('offsets_behind{query="payments"}') == 0.0
+        assert value('events_total{query="payments"}') == 40.0
+        assert value("complete_through_seconds") == T0 / 1000
+        process.terminate()
+        assert process.wait(120) == 0
+    assert [row[0] for row in pipeline.reports().values()] == [40]
