@@ -19,6 +19,11 @@ _tracer: Any = None
 _NO_SPAN: AbstractContextManager[None] = nullcontext()
 
 
+def enabled() -> bool:
+    """Whether spans are recorded: where each microsecond counts, ask before a span is described."""
+    return _tracer is not None
+
+
 def span(name: str, **attributes: str) -> AbstractContextManager[Any]:
     """A span below the one that is open; none where none is, as of our own looks at the servers every second, and while traces are off."""
     if _tracer is None or not _is_within_a_span():

@@ -18,7 +18,7 @@ from millrace_contracts.reports import PROGRESS_PAYMENTS, PROGRESS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_graphql import tracing
 from millrace_graphql.errors import UnavailableError
-from millrace_graphql.ranges.fast_rows import ColumnsHandler, column
+from millrace_graphql.ranges.fast_rows import ColumnsHandler, columns
 
 log = structlog.get_logger()
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
@@ -138,6 +138,8 @@ class Cassandra:
         async with self._slots:
             try:
                 prepared = await self._prepare(statement)
+                if not tracing.enabled():
+                    return await self._execute(self._session, prepared, arguments)
                 with tracing.span("cassandra", **{"db.system.name": "cassandra", "db.query.text": statement}):
                     return await self._execute(self._session, prepared, arguments)
             except (RequestExecutionException, NoHostAvailable, OperationTimedOut, DriverException) as error:
@@ -186,13 +188,13 @@ def _columns(names: list[str], pages: list[Any]) -> Columns:
     kept = [page for page in pages if len(page)]
     if kept and all(isinstance(page, np.ndarray) for page in kept):
         whole = kept[0] if len(kept) == 1 else np.concatenate(kept)
-        return {name: column(whole, name) for name in names}
+        return dict(columns(whole))
     rows = [row for page in kept for row in _tuples(page, names)]
     return dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
 
 
 def _tuples(page: Any, names: list[str]) -> Any:
-    return zip(*(column(page, name).tolist() for name in names), strict=True) if isinstance(page, np.ndarray) else page
+    return zip(*(found.tolist() for found in columns(page).values()), strict=True) if isinstance(page, np.ndarray) else page
 
 
 def _prepared(session: Session, statement: str) -> PreparedStatement:

@@ -149,7 +149,7 @@ def decode(group: Group, data: bytes) -> Table:
     starts, position = np.frombuffer(data[position : position + 8 * count], "<i8"), position + 8 * count
     codes, position = np.frombuffer(data, "u1", count, position), position + count
     only = names[0] if len(names) == 1 else None
-    currencies = np.full(count, only, "<U3") if only is not None else np.asarray(names or [""], dtype="<U3")[codes]
+    currencies = _alike(only, count) if only is not None else np.asarray(names or [""], dtype="<U3")[codes]
     if group is Group.COUNTERS:
         # A copy of its own is aligned, and a row of a matrix is a column of the group.
         whole = np.frombuffer(data[position:], "<i8", count * len(COLUMNS[group])).reshape(len(COLUMNS[group]), count)
@@ -158,6 +158,14 @@ def decode(group: Group, data: bytes) -> Table:
     for name in COLUMNS[group]:
         values[name], position = _column(group, data, count, position)
     return Table(starts, currencies, values, only)
+
+
+@lru_cache(1_024)
+def _alike(currency: str, count: int) -> Texts:
+    """So many rows of one currency, for all who have as many."""
+    found = np.full(count, currency, "<U3")
+    found.flags.writeable = False
+    return found
 
 
 @lru_cache(1_024)

@@ -185,6 +185,8 @@ class Wire:
         connection = self._connection
         if connection is None or connection.closed.done():
             connection = await self._connected()
+        if not tracing.enabled():
+            return await connection.call(commands)
         with tracing.span("redis", **{"db.system.name": "redis", "db.operation.name": str(commands[0][0])}):
             return await connection.call(commands)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_graphql.ranges import json_columns
-from millrace_graphql.ranges.fast_rows import FEWEST_ROWS, ColumnsMessage, column
+from millrace_graphql.ranges.fast_rows import FEWEST_ROWS, ColumnsMessage, columns
 from millrace_graphql.ranges.plan import iso
 
 int64s = st.integers(-(2**63), 2**63 - 1)
@@ -34,33 +34,50 @@ def test_instants(moments: list[int]) -> None:
     assert json.loads(json_columns.instants(np.array(moments, np.int64))) == [iso(ms) for ms in moments]
 
 
-def message(rows: list[tuple[int | None, str | None]]) -> bytes:
+NAMES = ["n", "currency", "a", "b", "other", "c"]
+TYPES = [LongType, UTF8Type, LongType, LongType, UTF8Type, LongType]
+METADATA = [("ks", "t", name, kind) for name, kind in zip(NAMES, TYPES, strict=True)]
+Row = tuple[int | str | None, ...]
+
+
+def message(rows: list[Row]) -> bytes:
     """The rows as the native protocol has them."""
 
-    def cell(content: bytes | None) -> bytes:
-        return struct.pack(">i", -1) if content is None else struct.pack(">i", len(content)) + content
+    def cell(value: int | str | None) -> bytes:
+        if value is None:
+            return struct.pack(">i", -1)
+        content = struct.pack(">q", value) if isinstance(value, int) else value.encode()
+        return struct.pack(">i", len(content)) + content
 
-    parts = [
-        cell(None if number is None else struct.pack(">q", number)) + cell(None if text is None else text.encode()) for number, text in rows
-    ]
     # Flags 4: no metadata; it comes with the prepared statement.
-    return struct.pack(">ii", 4, 2) + struct.pack(">i", len(rows)) + b"".join(parts)
+    return struct.pack(">ii", 4, len(NAMES)) + struct.pack(">i", len(rows)) + b"".join(cell(value) for row in rows for value in row)
 
 
-METADATA = [("ks", "t", "n", LongType), ("ks", "t", "currency", UTF8Type)]
-cells = st.tuples(st.none() | int64s, st.sampled_from([None, "USD", "KRW", "EURO", ""]))
-plain_cells = st.tuples(int64s, st.sampled_from(["USD", "KRW"]))
+texts = st.sampled_from([None, "USD", "KRW", "EURO", ""])
+plain_texts = st.sampled_from(["USD", "KRW"])
+cells = st.tuples(*(st.none() | int64s if kind is LongType else texts for kind in TYPES))
+plain_cells = st.tuples(*(int64s if kind is LongType else plain_texts for kind in TYPES))
 
 
-@given(st.lists(cells, max_size=60) | st.lists(plain_cells, min_size=FEWEST_ROWS, max_size=60))
-def test_rows_read_as_columns_are_what_was_sent(rows: list[tuple[int | None, str | None]]) -> None:
+@given(st.lists(cells | plain_cells, max_size=40) | st.lists(plain_cells, min_size=FEWEST_ROWS, max_size=40))
+def test_rows_read_as_columns_are_what_was_sent(rows: list[Row]) -> None:
     read = ColumnsMessage(kind=2)
     read.recv_results_rows(io.BytesIO(message(rows)), 4, {}, METADATA, None)
     if isinstance(read.parsed_rows, np.ndarray):
-        found = list(zip(column(read.parsed_rows, "n").tolist(), column(read.parsed_rows, "currency").tolist(), strict=True))
-        assert all(len(text or "") == 3 and number is not None for number, text in rows)
+        found = columns(read.parsed_rows)
+        assert list(found) == NAMES
+        assert list(zip(*(found[name].tolist() for name in NAMES), strict=True)) == rows
     else:
-        found = [tuple(row) for row in read.parsed_rows]
-    assert found == rows
-    plain = len(rows) >= FEWEST_ROWS and all(number is not None and text in ("USD", "KRW") for number, text in rows)
-    assert isinstance(read.parsed_rows, np.ndarray) == plain
+        assert [tuple(row) for row in read.parsed_rows] == rows
+    is_plain = all(isinstance(value, int) or value in ("USD", "KRW") for row in rows for value in row)
+    assert isinstance(read.parsed_rows, np.ndarray) == (len(rows) >= FEWEST_ROWS and is_plain)
+
+
+def test_one_null_or_longer_text_among_many_rows_is_read_the_drivers_way() -> None:
+    plain: Row = (1, "USD", 2, 3, "KRW", 4)
+    for place in range(len(NAMES)):
+        for odd in (None, "EURO" if TYPES[place] is UTF8Type else None):
+            rows: list[Row] = [plain] * FEWEST_ROWS + [(*plain[:place], odd, *plain[place + 1 :])] + [plain]
+            read = ColumnsMessage(kind=2)
+            read.recv_results_rows(io.BytesIO(message(rows)), 4, {}, METADATA, None)
+            assert [tuple(row) for row in read.parsed_rows] == rows
