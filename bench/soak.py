@@ -114,15 +114,14 @@ class Job:
         return found
 
     def live_heap(self) -> float | None:
-        """MiB of the JVM's heap that a full collection leaves."""
+        """MiB of the JVM's heap that a full collection leaves, without the arrays of long: the sorts of the next batch hold those."""
         jcmd = shutil.which("jcmd")
         java = next((each for each in psutil.Process(self._process.pid).children(recursive=True) if each.name() == "java"), None)
         if jcmd is None or java is None:
             return None
-        subprocess.run([jcmd, str(java.pid), "GC.run"], check=True, capture_output=True)
-        told = subprocess.run([jcmd, str(java.pid), "GC.heap_info"], check=True, capture_output=True, text=True).stdout
-        # The young generation holds what the next batch has made since.
-        return int(re.findall(r"(?:ParOldGen|PSOldGen).*?used (\d+)K", told)[0]) / 1024
+        told = subprocess.run([jcmd, str(java.pid), "GC.class_histogram"], check=True, capture_output=True, text=True).stdout
+        sizes = {name: int(size) for size, name in re.findall(r"^ *\d+: +\d+ +(\d+) +(\S+)", told, re.MULTILINE)}
+        return round((sum(sizes.values()) - sizes.get("[J", 0)) / MIB, 1)
 
     def stop(self) -> int:
         """Stop as an operator would; the exit code."""
