@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from bson.codec_options import CodecOptions
@@ -16,6 +16,7 @@ from pymongo.errors import ConfigurationError, ConnectionFailure, ExecutionTimeo
 
 from millrace_cdc.bson_walk import cursor_of
 from millrace_cdc.errors import HistoryLost, Misconfigured, Oversize, RelayError, SourceLost
+from millrace_cdc.fragments import can_split
 
 
 class SnapshotTooOld(Exception):
@@ -56,7 +57,8 @@ class RawReader:
         """Post-batch resume token of the last reply; empty for a find."""
 
     def open(self, command: dict[str, Any]) -> bytes:
-        """Run aggregate or find; its raw reply."""
+        """Run aggregate or find, in place of the cursor before; its raw reply."""
+        self._kill()
         return self._run(command)
 
     def more(self, batch_size: int, max_time_ms: int | None = None) -> bytes:
@@ -80,12 +82,14 @@ class RawReader:
 
     def close(self) -> None:
         """Close the cursor on the server, if it still answers."""
-        try:
-            if self._cursor_id:
-                self._database.command({"killCursors": self.collection, "cursors": [self._cursor_id]}, session=self._session)
+        self._kill()
+        with suppress(ConnectionFailure, OperationFailure):
             self._session.end_session()
-        except (ConnectionFailure, OperationFailure):
-            pass
+
+    def _kill(self) -> None:
+        if self._cursor_id:
+            with suppress(ConnectionFailure, OperationFailure):
+                self._database.command({"killCursors": self.collection, "cursors": [self._cursor_id]}, session=self._session)
 
 
 @contextmanager
@@ -117,6 +121,12 @@ def _translate(collection: str, error: OperationFailure) -> Exception:
     if code in TRANSIENT or isinstance(error, ExecutionTimeout) or error.has_error_label("ResumableChangeStreamError"):
         return SourceLost(f"{text} (code {code})")
     return RelayError(f"MongoDB refuses to read {collection}: {text} (code {code})")
+
+
+def splits(client: Client) -> bool:
+    """Whether the server can split a change over 16 MB."""
+    with translated("the server"):
+        return can_split(client.server_info()["versionArray"])
 
 
 def cluster_now(client: Client, database: str, collection: str) -> tuple[int, int]:

@@ -1,7 +1,8 @@
-"""From one raw reply of the change stream to a portion; pure but for the look-up of documents without an after-image."""
+"""From a raw reply of the change stream to portions; pure but for the look-up of documents without an after-image."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
 from millrace_cdc.audit import count
+from millrace_cdc.bson_walk import Part, cursor_of, document_of, parts_of, token_of
 from millrace_cdc.deadletters import dead_letter, undecodable
 from millrace_cdc.events import CODEC, OPS, EventForm, encode_image, key_text
 from millrace_cdc.portions import Portion
@@ -22,6 +24,8 @@ Lookup = Callable[[Sequence[Any]], Mapping[bytes, Mapping[str, Any]]]
 """Ids -> the documents as they are now, by key text."""
 HEADROOM = 1024
 """Bytes of a message that are not key or value: headers and the batch's own."""
+PART_BYTES = 64 * 1024
+"""Of a reply so much is decoded, encoded and handed on at a time: its objects (ten times as large) then stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +35,66 @@ class Decoded:
     documents: Sequence[Mapping[str, Any]]
     broken: list[bytes]
     token: str
-    """Resume token after the reply; empty for a find."""
+    """Resume token after them; empty for a find."""
+    in_reply: int | None = None
+    """Changes of the whole reply of which they are a part."""
+    more: bool = False
+    """Whether more of that reply follows."""
+
+
+class Reply:
+    """A reply of a change stream, decoded part by part; an empty one has one empty part."""
+
+    def __init__(self, raw: bytes, part_bytes: int = PART_BYTES) -> None:
+        self._raw = raw
+        self._parts = deque(parts_of(raw, part_bytes))
+        self.token = cursor_of(raw)[1]
+        """Resume token after all of it."""
+        self.count = sum(part.count for part in self._parts)
+        """Changes in it."""
+
+    @property
+    def left(self) -> int:
+        """Parts that were not taken."""
+        return len(self._parts)
+
+    def take(self) -> Decoded:
+        """The next part, with the token after its own last change; the last part has the reply's."""
+        if not self._parts:
+            return Decoded([], [], self.token)
+        part = self._parts.popleft()
+        good, broken = self._decoded(part)
+        more = bool(self._parts)
+        return Decoded(good, broken, token_of(self._raw, part.last) if more else self.token, self.count, more)
+
+    def _decoded(self, part: Part) -> tuple[list[dict[str, Any]], list[bytes]]:
+        raw = document_of(self._raw, part)
+        try:
+            return list(bson.decode(raw, CODEC).values()), []
+        except InvalidBSON:
+            return _each(RawBSONDocument(raw).values())
 
 
 def decode(raw: bytes) -> Decoded:
-    """Decode a reply of aggregate, find or getMore in one call; only if that fails, document by document."""
+    """Decode a whole reply of aggregate, find or getMore in one call; only if that fails, document by document."""
     try:
         cursor = bson.decode(raw, CODEC)["cursor"]
+        return Decoded(_batch(cursor), [], _token(cursor))
     except InvalidBSON:
-        return _decode_each(raw)
-    return Decoded(_batch(cursor), [], _token(cursor))
+        raw_cursor = RawBSONDocument(raw)["cursor"]
+        return Decoded(*_each(_batch(raw_cursor)), _token(raw_cursor))
 
 
-def _decode_each(raw: bytes) -> Decoded:
-    cursor = RawBSONDocument(raw)["cursor"]
+def _each(events: Iterable[RawBSONDocument]) -> tuple[list[dict[str, Any]], list[bytes]]:
     good: list[dict[str, Any]] = []
     broken: list[bytes] = []
-    for event in _batch(cursor):
+    for event in events:
         try:
             good.append(bson.decode(event.raw, CODEC))
         except InvalidBSON:
-            broken.append(event.raw)
+            broken.append(bytes(event.raw))
             good.extend(_without_before(event))
-    return Decoded(good, broken, _token(cursor))
+    return good, broken
 
 
 def _without_before(event: RawBSONDocument) -> list[dict[str, Any]]:

@@ -107,6 +107,8 @@ class KafkaSink:
         self._retried("abort", lambda: self._producer.abort_transaction(ATTEMPT_SECONDS))
 
     def _send(self, topic: str, messages: Sequence[tuple[bytes | None, bytes | None]], headers: Headers, partition: int = -1) -> None:
+        if not messages:
+            return
         produce = self._producer.produce
         deadline = time.monotonic() + self._retry_seconds
         position, total = 0, len(messages)

@@ -15,7 +15,7 @@ from millrace_cdc.controls import decide
 from millrace_cdc.errors import RelayError, Reopen
 from millrace_cdc.events import CODEC, EventForm, key_text
 from millrace_cdc.gaps import Gap, gap_key, read_captured
-from millrace_cdc.mongo import Client, RawReader, now_ms, translated
+from millrace_cdc.mongo import Client, RawReader, now_ms, splits, translated
 from millrace_cdc.portions import Portion, Source
 from millrace_cdc.progress import Position, Records, position_key
 from millrace_cdc.projection import bucket_of, projection_of, stages
@@ -68,7 +68,9 @@ class Sources:
         self._state.enter("connecting", "opening the change stream")
         reader = RawReader(self._client, capture.database, capture.collection)
         encoder = ReplyEncoder(capture.collection, self._form, self._lookup, capture.max_message_bytes, position.already)
-        stream = ChangeStream(reader, encoder, self._record, self._control, settings.fetch_events, settings.queue_bytes)
+        stream = ChangeStream(
+            reader, encoder, self._record, self._control, settings.fetch_events, settings.queue_bytes, split=splits(self._client)
+        )
         stream.open(change_stream(position, stages(capture.fields, capture.share, len(position.already))))
         self._state.enter("streaming")
         log.info("streaming", stream=capture.share.stream, token=position.token, at=position.at)

@@ -1,4 +1,4 @@
-"""The change stream of one collection: a thread fetches raw replies into a queue bounded in bytes, ``take`` encodes them."""
+"""The change stream of one collection: a thread fetches raw replies into a queue bounded in bytes, ``take`` encodes them in parts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from bson import Timestamp
 
 from millrace_cdc.byte_queue import ByteQueue, Closed
 from millrace_cdc.errors import Oversize, RelayError, SourceLost
+from millrace_cdc.fragments import STAGE, fragments_of, joined_reply, split_of
 from millrace_cdc.mongo import RawReader, now_ms
 from millrace_cdc.portions import Portion
 from millrace_cdc.progress import Position
-from millrace_cdc.replies import Change, ReplyEncoder, decode
+from millrace_cdc.replies import Change, Reply, ReplyEncoder
 
 BACKLOG_BYTES = 256 * 1024
 """So much may wait without being a backlog: at thousands of changes a second a little always does; no transaction is to grow for it."""
 AWAIT_MS = 100
 """How long the server waits for a change before it sends an empty reply; also how soon a stop is seen."""
+_EMPTY = {"batchSize": 0}
 log = structlog.get_logger()
 
 
@@ -58,17 +60,23 @@ class ChangeStream:
         on_control: Callable[[Change], tuple[Portion, RelayError | SourceLost]],
         batch_size: int,
         queue_bytes: int,
+        *,
+        split: bool,
     ) -> None:
-        """``record`` makes the progress record of a token; ``on_control`` decides about drops and the like."""
+        """``record`` makes the progress record of a token; ``on_control`` decides about drops and the like.
+
+        ``split``: the server can send a change over 16 MB in fragments.
+        """
         self._reader = reader
         self._encoder = encoder
         self._record = record
         self._on_control = on_control
-        self._batch_size = batch_size
+        self._batch_size, self._split = batch_size, split
         self._queue: ByteQueue[bytes | Exception] = ByteQueue(queue_bytes)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._fetch, name="fetch", daemon=True)
         self._full = False
+        self._reply: Reply | None = None
         self._token = ""
         self._failure: Exception | None = None
         self._pipeline: list[dict[str, Any]] = []
@@ -86,12 +94,12 @@ class ChangeStream:
 
     def _open(self, pipeline: list[dict[str, Any]]) -> bytes:
         self._pipeline = pipeline
-        return self._reader.open({"aggregate": self._reader.collection, "pipeline": pipeline, "cursor": {"batchSize": 0}})
+        return self._reader.open({"aggregate": self._reader.collection, "pipeline": pipeline, "cursor": _EMPTY})
 
     @property
     def backlog(self) -> bool:
-        """Whether much waits, or the last reply was full so that more is to be expected."""
-        return self._full or self._queue.bytes > BACKLOG_BYTES
+        """Whether much waits, or the last reply was full so that more is to be expected, or is not yet taken to its end."""
+        return self._full or self._reply is not None or self._queue.bytes > BACKLOG_BYTES
 
     @property
     def queued_bytes(self) -> int:
@@ -99,19 +107,24 @@ class ChangeStream:
         return self._queue.bytes
 
     def take(self, seconds: float) -> Portion | None:
-        """The next reply that moves the stream on, encoded."""
+        """The next part of a reply that moves the stream on, encoded."""
         if self._failure is not None:
             raise self._failure
-        item = self._queue.get(seconds)
-        if isinstance(item, Exception):
-            raise item
-        return self._encode(item) if item is not None else None
+        if self._reply is None:
+            item = self._queue.get(seconds)
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                return None
+            self._reply = Reply(item)
+            self._full = self._reply.count >= self._batch_size
+        return self._encode(self._reply)
 
-    def _encode(self, raw: bytes) -> Portion | None:
-        decoded = decode(raw)
-        count = len(decoded.documents) + len(decoded.broken)
-        self._full = count >= self._batch_size
-        if not count and decoded.token == self._token:
+    def _encode(self, reply: Reply) -> Portion | None:
+        decoded = reply.take()
+        if not reply.left:
+            self._reply = None
+        if not reply.count and decoded.token == self._token:
             return None
         portion, control = self._encoder.portion(decoded, now_ms())
         if control is not None:
@@ -125,7 +138,7 @@ class ChangeStream:
     def _end(self, portion: Portion, token: str | None, control: Change) -> Portion:
         """Close a portion at a change of the whole collection; the policy's answer comes with the next take.
 
-        ``token`` is that of the last change before it in this reply: what is committed goes exactly so far.
+        ``token`` is that of the last change before it in this part: what is committed goes exactly so far.
         """
         if token is not None:
             key, value = self._record(token, False)
@@ -133,6 +146,7 @@ class ChangeStream:
         extra, self._failure = self._on_control(control)
         portion.audits.extend(extra.audits)
         portion.progress.update(extra.progress)
+        self._reply = None
         # The reply's own token lies after the control: neither it nor its low-water mark is true yet.
         portion.through_ms = None
         return portion
@@ -144,9 +158,12 @@ class ChangeStream:
                 try:
                     reply = self._reader.more(1 if one_by_one else self._batch_size, AWAIT_MS)
                 except Oversize as error:
-                    if one_by_one:
+                    if one_by_one and self._split:
+                        self._in_fragments()
+                    elif one_by_one:
                         raise self.past(error, self._reader.token) from None
-                    self._one_by_one()
+                    else:
+                        self._one_by_one()
                     one_by_one = self._batch_size
                     continue
                 one_by_one = max(0, one_by_one - 1)
@@ -165,6 +182,24 @@ class ChangeStream:
         """MongoDB fails a whole reply for one change over 16 MB: what stands before it is read singly, so that none of it is lost (I4)."""
         log.warning("a change over 16 MB: reading up to it one by one", after=self._reader.token)
         self._open(resumed(self._pipeline, self._reader.token))
+
+    def _in_fragments(self) -> None:
+        """Read the one change over 16 MB in fragments, queue it whole as a reply of its own, and go on behind it."""
+        before, fragments = self._reader.token, list[bytes]()
+        log.warning("a change over 16 MB: reading it in fragments", after=before)
+        self._reader.open({"aggregate": self._reader.collection, "pipeline": [*resumed(self._pipeline, before), STAGE], "cursor": _EMPTY})
+        number = of = 0
+        while number < max(of, 1) and not self._closing.is_set():
+            try:
+                reply = self._reader.more(1, AWAIT_MS)
+            except Oversize as error:
+                raise self.past(error, before) from None
+            for fragment in fragments_of(reply):
+                number, of = split_of(fragment)
+                fragments.append(fragment)
+        whole, token = joined_reply(fragments, before)
+        self._queue.put(whole, len(whole))
+        self._open(resumed(self._pipeline, token))
 
     def past(self, error: Oversize, before: str) -> RelayError:
         """The error that ends the stream at a change over 16 MB; ``before`` is the token up to which everything was read."""

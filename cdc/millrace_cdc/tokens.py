@@ -11,8 +11,7 @@ from __future__ import annotations
 from millrace_contracts.changes import cluster_time
 
 TIMESTAMP_TYPE = "82"
-_SECONDS = slice(2, 10)
-_ORDINAL = slice(10, 18)
+_TIME = slice(2, 18)
 
 
 class BadToken(ValueError):
@@ -27,7 +26,8 @@ def position(token: str) -> tuple[int, int]:
     """
     try:
         if token[:2] == TIMESTAMP_TYPE and len(token) >= 18:
-            return int(token[_SECONDS], 16), int(token[_ORDINAL], 16)
+            packed = int(token[_TIME], 16)
+            return packed >> 32, packed & 0xFFFFFFFF
         raise ValueError
     except ValueError:
         raise BadToken(f"{token[:40]!r} is not a resume token: it starts with 82 and 16 hexadecimal digits of cluster time") from None

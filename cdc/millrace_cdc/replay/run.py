@@ -17,7 +17,7 @@ from millrace_cdc.audit import Counts
 from millrace_cdc.capture import Capture
 from millrace_cdc.errors import HistoryLost, SourceLost, TransactionAborted, Unavailable
 from millrace_cdc.events import CODEC, EventForm, key_text
-from millrace_cdc.mongo import Client, RawReader, now_ms, translated
+from millrace_cdc.mongo import Client, RawReader, now_ms, splits, translated
 from millrace_cdc.oplog import read_oplog
 from millrace_cdc.portions import Sink, Source
 from millrace_cdc.progress import decode_record
@@ -89,7 +89,10 @@ class Runner:
         batch = batch_of(replay.rate, settings.fetch_events)
         form = EventForm(capture.database, capture.collection)
         encoder = BoundedEncoder(capture.collection, form, self._lookup, capture.max_message_bytes, replay, batch)
-        return open_stream(reader, encoder, capture.namespace, replay, capture.fields, batch, settings.queue_bytes, self._stop.wait)
+        split = splits(self._client)
+        return open_stream(
+            reader, encoder, capture.namespace, replay, capture.fields, batch, settings.queue_bytes, self._stop.wait, split=split
+        )
 
     def _lookup(self, ids: Sequence[Any]) -> Mapping[bytes, Mapping[str, Any]]:
         """The captured fields of documents as they are now, by key text."""

@@ -17,7 +17,7 @@ from millrace_cdc.progress import Position
 from millrace_cdc.projection import stages
 from millrace_cdc.replay.keystrings import instant
 from millrace_cdc.replay.records import Replay, replay_key
-from millrace_cdc.replies import Change, Decoded, Lookup, ReplyEncoder
+from millrace_cdc.replies import Change, Decoded, Lookup, Reply, ReplyEncoder
 from millrace_cdc.snapshot_source import Throttle
 from millrace_cdc.stream import ChangeStream, change_stream
 from millrace_cdc.tokens import position
@@ -36,16 +36,16 @@ class BoundedEncoder(ReplyEncoder):
         self.done = False
 
     def portion(self, decoded: Decoded, now_ms: int) -> tuple[Portion, Change | None]:
-        """The portion of a reply, cut at the end."""
+        """The portion of a reply or of a part of it, cut at the end."""
         kept = decoded.documents
-        count = len(kept) + len(decoded.broken)
+        count = len(kept) + len(decoded.broken) if decoded.in_reply is None else decoded.in_reply
         beyond = bool(kept) and self._beyond(kept[-1]["_id"]["_data"])
         if beyond:
             kept = [change for change in kept if not self._beyond(change["_id"]["_data"])]
         if self._replay.start_token is not None and kept and kept[0]["_id"]["_data"] <= self._replay.start_token:
             kept = [change for change in kept if change["_id"]["_data"] > self._replay.start_token]
         made, control = super().portion(replaced(decoded, documents=kept), now_ms)
-        if control is None and (beyond or self._reached(decoded.token, count)):
+        if control is None and (beyond or self._reached(decoded.token, self._batch_size if decoded.more else count)):
             self.done = True
         self.sent += len(made.events)
         made.through_ms = None
@@ -86,8 +86,10 @@ class ReplayStream(ChangeStream):
         batch_size: int,
         queue_bytes: int,
         wait: Times,
+        *,
+        split: bool,
     ) -> None:
-        super().__init__(reader, encoder, self._progress, self._ended, batch_size, queue_bytes)
+        super().__init__(reader, encoder, self._progress, self._ended, batch_size, queue_bytes, split=split)
         self._bounded, self._namespace, self._replay = encoder, namespace, replay
         self._throttle, self._wait = Throttle(replay.rate), wait
         self._begun = False
@@ -106,8 +108,8 @@ class ReplayStream(ChangeStream):
                 self._wait(pause)
         return portion
 
-    def _encode(self, raw: bytes) -> Portion | None:
-        portion = super()._encode(raw)
+    def _encode(self, reply: Reply) -> Portion | None:
+        portion = super()._encode(reply)
         if not self._begun:
             # The opening reply holds nothing and repeats where the stream begins: that is not yet the end, also where the two are one.
             self._begun, self._bounded.done = True, False
@@ -144,8 +146,10 @@ def open_stream(
     batch_size: int,
     queue_bytes: int,
     wait: Times,
+    *,
+    split: bool,
 ) -> ReplayStream:
-    """The stream of a replay, from where its record says.
+    """The stream of a replay, from where its record says; ``split``: the server can split a change over 16 MB.
 
     Raises:
         SourceLost, RelayError: as MongoDB answers.
@@ -157,7 +161,7 @@ def open_stream(
     # The filter sees whole images, the projection comes last: a filtered field need not be a captured one.
     captured = stages(fields)
     pipeline += [captured[0], *replay.filter.stages(), *captured[1:]]
-    stream = ReplayStream(reader, encoder, namespace, replay, batch_size, queue_bytes, wait)
+    stream = ReplayStream(reader, encoder, namespace, replay, batch_size, queue_bytes, wait, split=split)
     stream.open(pipeline)
     return stream
 

@@ -138,6 +138,7 @@ class Topic:
     def __init__(self, bootstrap: str, name: str) -> None:
         config = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False, "isolation.level": "read_committed"}
         self._consumer = Consumer({**config, "auto.offset.reset": "earliest", "log_level": 0})
+        self.name = name
         partitions = self._consumer.list_topics(name, timeout=10).topics[name].partitions
         self.partitions = len(partitions)
         self._consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in partitions])

@@ -8,11 +8,11 @@ import bson
 
 from millrace_cdc.errors import Oversize
 
-START = f"82{1000:08X}{0:08X}"
+START = f"82{1000:08X}{0:08X}2B02"
 
 
 def token(number: int) -> str:
-    return f"82{1000:08X}{number:08X}"
+    return f"82{1000:08X}{number:08X}2B02"
 
 
 class FakeReader:
@@ -33,7 +33,7 @@ class FakeReader:
 
     def more(self, batch_size: int, max_time_ms: int | None = None) -> bytes:
         self.asked.append(batch_size)
-        after = int(self.token[10:], 16)
+        after = int(self.token[10:18], 16)
         numbers = range(after + 1, min(self._last, after + batch_size) + 1)
         if self._large in numbers:
             raise Oversize("a change of payments is larger than 16 MB", token(self._large))

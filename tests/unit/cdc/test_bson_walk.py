@@ -12,7 +12,7 @@ from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_cdc.bson_walk import cursor_of, elements
+from millrace_cdc.bson_walk import cursor_of, document_of, elements, parts_of, token_of
 
 scalars = st.one_of(
     st.none(),
@@ -53,3 +53,22 @@ def test_what_is_no_cursors_reply_is_refused() -> None:
         cursor_of(bson.encode({"ok": 1.0}))
     with pytest.raises(ValueError, match="0x0b"):
         list(elements(bson.encode({"pattern": re.compile("x"), "ok": 1.0})))
+
+
+@given(st.sampled_from(["nextBatch", "firstBatch"]), st.lists(documents, max_size=25), st.integers(1, 200), documents)
+def test_the_parts_are_the_documents_in_order(batch: str, changes: list[dict[str, Any]], size: int, rest: dict[str, Any]) -> None:
+    others = {f"x{name}": value for name, value in rest.items()}
+    raw = bson.encode({**others, "cursor": {"id": 1, batch: changes, "ns": "a.b"}, "ok": 1.0})
+    parts = parts_of(raw, size)
+    assert [value for part in parts for value in bson.decode(document_of(raw, part)).values()] == bson.decode(bson.encode({"a": changes}))[
+        "a"
+    ]
+    assert [len(bson.decode(document_of(raw, part))) for part in parts] == [part.count for part in parts]
+    assert all(part.end - part.start >= size for part in parts[:-1])
+
+
+def test_a_change_with_a_broken_image_tells_its_token() -> None:
+    change = {"operationType": "insert", "fullDocument": {"text": "USD?"}, "_id": {"_data": "82AB"}}
+    raw = bson.encode({"cursor": {"nextBatch": [{"_id": {"_data": "82AA"}}, change], "id": 1}}).replace(b"USD?", b"US\xff\xfe")
+    (part,) = parts_of(raw, 1000)
+    assert token_of(raw, part.last) == "82AB"

@@ -10,7 +10,7 @@ import bson
 import pytest
 
 from millrace_cdc.events import EventForm
-from millrace_cdc.replies import ReplyEncoder, decode
+from millrace_cdc.replies import Decoded, Reply, ReplyEncoder, decode
 
 TOKEN = "826B06E67{:1X}000000012B0229296E04"
 
@@ -106,3 +106,41 @@ def test_a_change_of_the_whole_collection_ends_the_portion(what: str) -> None:
     assert [key for key, _ in portion.events] == [b"p1"]
     assert control is not None
     assert control["operationType"] == what
+
+
+def parts(raw: bytes, part_bytes: int) -> list[Decoded]:
+    given = Reply(raw, part_bytes)
+    taken = [given.take()]
+    while given.left:
+        taken.append(given.take())
+    return taken
+
+
+@pytest.mark.parametrize("part_bytes", [1, 200, 100_000])
+def test_a_reply_in_parts_is_the_reply(part_bytes: int) -> None:
+    raw = reply(*(change(number) for number in range(10)))
+    assert [each["_id"] for part in parts(raw, part_bytes) for each in part.documents] == [each["_id"] for each in decode(raw).documents]
+    assert Reply(raw, part_bytes).count == 10
+
+
+def test_a_part_goes_as_far_as_its_own_last_change_and_the_last_part_as_far_as_the_reply() -> None:
+    """I2: what is committed after a part is neither read again nor left out."""
+    found = parts(reply(change(1), change(2), change(3), last=9), 1)
+    assert [part.token for part in found] == [TOKEN.format(1), TOKEN.format(2), TOKEN.format(9)]
+
+
+def test_a_part_that_ends_in_a_broken_change_goes_past_it() -> None:
+    """I4."""
+    raw = reply(change(1), change(2, fullDocument={"currency": "USD?"}), change(3)).replace(b"USD?", b"US\xff\xfe")
+    found = parts(raw, 1)
+    assert [(len(part.documents), len(part.broken)) for part in found] == [(1, 0), (0, 1), (1, 0)]
+    assert found[1].token == TOKEN.format(2)
+
+
+def test_a_reply_without_changes_has_one_part_with_its_token() -> None:
+    assert parts(reply(last=4), 1) == [Decoded([], [], TOKEN.format(4))]
+
+
+def test_a_part_says_of_what_reply_it_is_and_whether_more_follows() -> None:
+    found = parts(reply(change(1), change(2)), 1)
+    assert [(part.in_reply, part.more) for part in found] == [(2, True), (2, False)]

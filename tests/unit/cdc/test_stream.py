@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import bson
 import pytest
 from bson import Timestamp
 
@@ -12,7 +13,7 @@ from millrace_cdc.events import EventForm
 from millrace_cdc.mongo import RawReader
 from millrace_cdc.portions import Portion
 from millrace_cdc.progress import Position
-from millrace_cdc.replies import ReplyEncoder
+from millrace_cdc.replies import PART_BYTES, ReplyEncoder
 from millrace_cdc.stream import ChangeStream, change_stream, resumed
 from tests.unit.cdc.fake_reader import START, FakeReader, token
 
@@ -26,7 +27,9 @@ def drained(reader: FakeReader, batch_size: int) -> tuple[list[bytes | None], li
         tokens.append(token)
         return "position", token.encode()
 
-    stream = ChangeStream(cast(RawReader, reader), encoder, record, lambda change: (Portion(), RelayError("control")), batch_size, 2**20)
+    stream = ChangeStream(
+        cast(RawReader, reader), encoder, record, lambda change: (Portion(), RelayError("control")), batch_size, 2**20, split=False
+    )
     stream.open(change_stream(Position(0, 1, "f", 4, START), []))
     keys: list[bytes | None] = []
     try:
@@ -75,3 +78,44 @@ def test_a_stream_is_opened_again_behind_what_it_has_read(start: dict[str, Any])
 def test_behind_an_invalidate_nothing_but_start_after_goes_on() -> None:
     pipeline = [{"$changeStream": {"startAfter": {"_data": "82AA"}}}]
     assert resumed(pipeline, "82AA") == pipeline
+
+
+class OneReply(FakeReader):
+    """What is given, in one reply; then nothing."""
+
+    def __init__(self, changes: list[dict[str, Any]]) -> None:
+        super().__init__(0, 0)
+        self._changes = changes
+
+    def more(self, batch_size: int, max_time_ms: int | None = None) -> bytes:
+        changes, self._changes = self._changes, []
+        self.token = token(99) if changes else self.token
+        return bson.encode({"cursor": {"id": 1, "nextBatch": changes, "postBatchResumeToken": {"_data": self.token}}})
+
+
+def large(number: int) -> dict[str, Any]:
+    """A change that makes a part of its own."""
+    document = {"_id": f"p{number}", "text": "x" * PART_BYTES}
+    return {"_id": {"_data": token(number)}, "operationType": "insert", "documentKey": {"_id": f"p{number}"}, "fullDocument": document}
+
+
+def test_a_reply_of_several_parts_is_a_backlog_until_its_end() -> None:
+    encoder = ReplyEncoder("payments", EventForm("c", "payments"), lambda ids: {}, 1_000_000)
+    reader = cast(RawReader, OneReply([large(1), large(2), large(3)]))
+    stream = ChangeStream(
+        reader, encoder, lambda token, after: (token, b""), lambda change: (Portion(), RelayError("control")), 100, 2**20, split=False
+    )
+    stream.open(change_stream(Position(0, 1, "f", 4, START), []))
+    assert stream.take(5) is not None  # the reply of the opening, without changes
+    seen = []
+    for _ in range(3):
+        portion = stream.take(5)
+        seen.append((portion and list(portion.progress), stream.backlog))
+    stream.close()
+    assert seen == [([token(1)], True), ([token(2)], True), ([token(99)], False)]
+
+
+def test_nothing_behind_a_drop_is_taken_from_a_later_part() -> None:
+    drop = {"_id": {"_data": token(2)}, "operationType": "drop"}
+    keys, tokens, error = drained(OneReply([large(1), drop, large(3)]), 100)
+    assert (keys, tokens, str(error)) == ([b"p1"], [START, token(1)], "control")

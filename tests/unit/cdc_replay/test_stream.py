@@ -64,6 +64,16 @@ def test_a_full_reply_that_ends_at_the_ends_own_time_may_be_followed_by_more_of_
     assert (made.done, made.sent) == (True, 43)
 
 
+@pytest.mark.parametrize(("in_reply", "done"), [(3, True), (10, False)])
+def test_a_part_at_the_ends_own_time_ends_nothing_while_more_of_its_reply_follows(in_reply: int, done: bool) -> None:
+    made = encoder(batch=10)
+    first, last = "2B022C0100296E", "2B022C01002B02"
+    made.portion(Decoded([change(100, 5, "a", first)], [], token(100, 5, first), in_reply, more=True), 0)
+    assert not made.done
+    made.portion(Decoded([change(100, 5, "b", last)], [], token(100, 5, last), in_reply), 0)
+    assert (made.done, made.sent) == (done, 42)
+
+
 def test_what_is_not_behind_the_starts_token_is_left_out() -> None:
     replay = Replay("r", token(99, 1), (99, 1), None, (100, 5), "t", Filter())
     made = BoundedEncoder("payments", EventForm("c", "payments"), lambda ids: {}, 1_000_000, replay, 10)
@@ -111,7 +121,7 @@ def test_a_drop_ends_the_portion_and_is_handed_on() -> None:
 def test_a_replay_ends_before_a_change_over_16_mb_and_says_where_to_go_on() -> None:  # I4
     reader, replay = FakeReader(last=20, large=8), Replay("r", None, (1000, 0), None, (1000, 20), "t", Filter())
     made = BoundedEncoder("payments", EventForm("c", "payments"), lambda ids: {}, 1_000_000, replay, 5)
-    stream = open_stream(cast(RawReader, reader), made, "c.payments", replay, ("_id",), 5, 2**20, lambda seconds: False)
+    stream = open_stream(cast(RawReader, reader), made, "c.payments", replay, ("_id",), 5, 2**20, lambda seconds: False, split=False)
     sent: list[bytes] = []
 
     def read_on() -> None:
