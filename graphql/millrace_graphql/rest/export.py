@@ -15,7 +15,7 @@ from millrace_graphql.ranges.merge import instant_texts
 from millrace_graphql.ranges.plan import iso
 
 KEY_COLUMNS = ("start", "merchantId", "currency", "grain")
-CSV_HEADER = (*KEY_COLUMNS, *(metric.name for metric in METRICS))
+CSV_HEADER = (*KEY_COLUMNS, *(metric.name for metric in METRICS), "revision")
 CUSTOMERS_HEADER = ("start", "merchantId", *(metric.name for metric in CUSTOMER_METRICS))
 LINE_FIELDS = ("start", "end", "merchantId", "currency", "grain", "partial", "split", "revision", *(metric.name for metric in METRICS))
 
@@ -27,7 +27,7 @@ def csv_header() -> str:
 
 def csv_lines(series: Series) -> str:
     """A line a window; a metric without a value is an empty cell."""
-    columns = [series.points.metric(metric) for metric in METRICS]
+    columns = [*(series.points.metric(metric) for metric in METRICS), series.points.sums("revision").tolist()]
     key = [_safe(part) for part in (series.merchant_id, series.currency, series.asked.grain.name)]
     rows = zip(series.points.start_texts(), *columns, strict=True)
     return _lines([start, *key, *("" if value is None else value for value in values)] for start, *values in rows)

@@ -200,6 +200,7 @@ ANSWERS = {
     "/v1/merchants/{id}/breakdown": {"start": "2026-10-04T15:00:00Z", "end": "2026-10-18T15:00:00Z", "by": "METHOD", "first": "1"},
     "/v1/merchants/{id}/week-grid": {"start": "2026-10-04T15:00:00Z", "end": "2026-10-18T15:00:00Z"},
     "/v1/merchants/{id}/peers": {"start": "2026-10-04T15:00:00Z", "end": "2026-10-18T15:00:00Z"},
+    "/v1/merchants/{id}/customers": {"start": "2026-10-04T15:00:00Z", "end": "2026-10-18T15:00:00Z"},
 }
 
 

@@ -97,7 +97,7 @@ def test_rest_openapi_and_csv_hold_the_same_metrics() -> None:
     assert list(body["totals"]) == list(schemas["Totals"]["properties"])
     assert list(body) == list(schemas["Series"]["properties"])
     assert list(report_json(series())) == list(schemas["Report"]["properties"])
-    assert list(CSV_HEADER[4:]) == NAMES
+    assert list(CSV_HEADER[4:]) == [*NAMES, "revision"]
 
 
 def test_rest_and_graphql_hold_the_same_fields(schema: GraphQLSchema) -> None:
