@@ -161,14 +161,21 @@ def files(home: Path) -> dict[str, int]:
     }
 
 
+def growth(values: list[float]) -> float:
+    """The median of the slopes between all pairs (Theil and Sen): a single batch that is unlike the others does not move it."""
+    at, found = np.arange(len(values)), np.array(values)
+    later, earlier = np.triu_indices(len(values), 1)[::-1]
+    return float(np.median((found[later] - found[earlier]) / (at[later] - at[earlier])))
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """First and last fourth, and the growth from the second fourth on: before that the JVM fills the heap that it was given."""
+    """First and last fourth, and the growth over the last half: before that the JVM fills the heap that it was given."""
     size = len(rows) // QUARTERS
-    first, last, settled = rows[:size], rows[-size:], rows[size:]
+    first, last, settled = rows[:size], rows[-size:], rows[-2 * size :]
     found: dict[str, Any] = {}
     for name in ("driverJvm", "driverPython", "workers", "seconds"):
         level = statistics.median(row[name] for row in settled)
-        slope = float(np.polyfit(range(len(settled)), [row[name] for row in settled], 1)[0] * 100)
+        slope = growth([row[name] for row in settled]) * 100
         found[name] = {
             "firstFourth": round(statistics.median(row[name] for row in first), 2),
             "lastFourth": round(statistics.median(row[name] for row in last), 2),
