@@ -1,6 +1,6 @@
 """How fast the capture tier is on this machine, beside the limit of the change stream itself and beside Debezium.
 
-    python bench/capture.py [--json PATH] [--changes 300000] [--rounds 2] [--only inserts,mixed,latency] [--without debezium]
+    python bench/capture.py [--json PATH] [--changes 300000] [--rounds 3] [--only inserts,mixed,latency] [--without debezium]
 
 Drains of the same documents (about 816 B) from a resume token taken before them, one contestant at a time, servers on the same machine:
 
@@ -51,6 +51,7 @@ from millrace_stack.settings import StackSettings
 from millrace_stack.supervisor import Stack
 
 SIZES = {"MILLRACE_STACK_MONGO_CACHE_MB": "1024", "MILLRACE_STACK_MONGO_OPLOG_MB": "4096", "MILLRACE_STACK_CONNECT_HEAP_MB": "768"}
+WARM_UPS = 3
 ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{8}-bench")
 
 
@@ -152,12 +153,16 @@ def _retried(call: Callable[[], httpx.Response]) -> None:
 
 
 def drains(bench: Bench, kind: str, count: int, rounds: int, without: set[str]) -> dict[str, Any]:
-    """All contestants on one kind of changes, in turn; the first round also warms the servers up. The best of each counts."""
+    """All contestants on one kind of changes, in turn. The best of each counts."""
     updates = count * 3 // 10 if kind == "mixed" else 0
     database = f"bench_{kind}"
     token = bench.write(database, count - updates, updates)
     size = statistics.mean(len(encode(document(number))) for number in range(100))
     results: dict[str, list[dict[str, Any]]] = {}
+    for turn in range(WARM_UPS):
+        # A broker that has just started compiles itself on one of the cores: the first drains take it 6 s of CPU, later ones 1.2 s.
+        with relay(bench, database, token, 1, f"{kind}-warm-up-{turn}") as (topic, processes):
+            print(json.dumps({f"{kind}, warm-up {turn + 1}": _watched(bench, topic, processes, count)}), flush=True)
     for turn in range(rounds):
         results.setdefault("raw", []).append(raw(bench, database, token, count))
         for streams in (1, 2):
@@ -254,7 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--changes", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=2, help="how often each contestant is measured")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each contestant is measured")
     parser.add_argument("--latency-seconds", type=float, default=20)
     parser.add_argument("--only", default="inserts,mixed,latency", help="which parts")
     parser.add_argument("--without", default="", help="contestants to leave out: relay1, relay2, debezium, relay (latency)")
