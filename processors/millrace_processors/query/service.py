@@ -103,7 +103,8 @@ class QueryService:
             merchants = caller.rows(asked.merchants)
             guard.check(asked.sql, everything=caller.sees_all)
             job = Job(
-                id=secrets.token_urlsafe(16),
+                # No dash may begin it: `millrace query status ID` would take it for an option.
+                id=secrets.token_hex(16),
                 owner=caller.owner,
                 tenant=caller.tenant,
                 sql=asked.sql,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,10 @@ def test_a_query_runs_and_its_rows_are_paged_out(place: Place) -> None:
     assert (first.table.column("n").to_pylist(), first.next, first.total) == ([0, 1], 2, 3)
     last = place.service.page(ANNE, job.id, 2, 2)
     assert (last.table.column("n").to_pylist(), last.next) == ([2], None)
+
+
+def test_an_id_is_of_letters_and_digits_so_that_a_command_line_takes_it_for_no_option(place: Place) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", place.ask().id)
 
 
 def test_the_engine_gets_the_callers_rows_only(place: Place) -> None:
