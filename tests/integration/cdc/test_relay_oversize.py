@@ -11,6 +11,7 @@ from pymongo.collection import Collection
 
 from millrace_cdc.projection import bucket_of
 from tests.integration.cdc.capture import RelayProcess, Topic, millrace, payment
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 Payments = Collection[dict[str, Any]]
@@ -36,6 +37,7 @@ def oversized_in_one_transaction(payments: Payments, number: int) -> None:
 def with_changes(payments: Payments, relay: MakeRelay) -> None:
     """A position before: a small payment, a large one with an oversized update, and what comes around it."""
     with relay() as running:
+        wait_until(lambda: '"streaming"' in running.log, 60, "a position is recorded")
         running.stop()
     write_large(payments, 1)
     payments.insert_one(payment(2))
