@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,18 @@ from millrace_collection.store import ApiKey, RefundChange, StoreUnavailable
 from tests.unit.collection.store_contract import KEY, LATER, MERCHANT, NOW, RESERVATION, StoreContract, payment
 
 Settings = dict[str, str]
+
+
+@pytest.fixture(autouse=True)
+def driver_leftovers() -> Iterator[None]:
+    """The driver leaves the socket of an attempt that a bound or close() has cut off to the garbage collector.
+
+    It is collected once the event loop is gone: until then a task of it may hold the socket, which then fails a later test.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Writes(monitoring.CommandListener):
@@ -53,10 +65,6 @@ async def test_a_server_that_is_not_there_is_unavailable_within_the_bound() -> N
     with pytest.raises(StoreUnavailable):
         await store.payments(["a"])
     await store.close()
-    # The driver leaves the socket of an attempt that the bound has cut off to the garbage collector.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.mark.anyio

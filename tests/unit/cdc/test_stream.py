@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 import bson
@@ -89,6 +90,8 @@ class OneReply(FakeReader):
 
     def more(self, batch_size: int, max_time_ms: int | None = None) -> bytes:
         changes, self._changes = self._changes, []
+        if not changes:
+            time.sleep((max_time_ms or 0) / 1000)  # as the server waits: a fetch that spins fills the queue, and that is a backlog
         self.token = token(99) if changes else self.token
         return bson.encode({"cursor": {"id": 1, "nextBatch": changes, "postBatchResumeToken": {"_data": self.token}}})
 
