@@ -50,6 +50,20 @@ A customer is new on the first day on which they have a succeeded payment at the
 ``1d``. Written by ``process customers``: a row is there once its day is closed, and all of them are as of the ``complete_through`` of
 ``PROGRESS_CUSTOMERS``; ``version`` is the guard of I7 as in ``reports``.
 """
+PACKED_TABLE: Final = "packed_days"
+"""The 10-minute reports of one merchant and closed UTC day, of all currencies, as one row of columns (packed.py) beside their own rows.
+
+A copy for readers, which may be absent at any time and is never wrong: it is written for days that have closed (``complete_through``
+is not before the day's end) with the ``version`` of the snapshot that it comes from as its write timestamp; and whoever writes 10-minute
+reports of a snapshot of version v first deletes, at the timestamp v - 1, the rows of the days that they stand in, if those days ended
+before the writer's clock + ``PACKED_CLOCK_MS``. What comes from an older snapshot is thus shadowed in whatever order it arrives, and what
+comes from v or later holds what v has. ``bucket`` is the UTC month. A reader asks for the row and, where there is none, for the reports.
+"""
+PACKED: Final = ("windows", "numbers", *BREAKDOWNS, *SKETCHES)
+"""The columns of packed bytes; ``numbers`` are ``PACKED_NUMBERS``."""
+PACKED_NUMBERS: Final = (*COUNTERS, "revision")
+PACKED_CLOCK_MS: Final = 3_600_000
+"""How far the clocks of two machines, or a machine's and the source's, may be apart: days that end later are not packed yet."""
 
 
 def statements(keyspace: str, replication: str) -> list[str]:
@@ -73,6 +87,9 @@ def statements(keyspace: str, replication: str) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS {keyspace}.{CUSTOMERS_TABLE} ("
         "merchant_id text, window_start timestamp, customers bigint, new_customers bigint, returning_customers bigint, "
         f"version bigint, complete_through timestamp, PRIMARY KEY (merchant_id, window_start)) WITH compaction = {compaction}",
+        f"CREATE TABLE IF NOT EXISTS {keyspace}.{PACKED_TABLE} ("
+        f"merchant_id text, bucket text, day timestamp, {', '.join(f'{name} blob' for name in PACKED)}, version bigint, "
+        f"complete_through timestamp, PRIMARY KEY ((merchant_id, bucket), day)) WITH compaction = {compaction}",
     ]
 
 
