@@ -72,7 +72,7 @@ def measure(arranged: DataFrame, target: Target) -> dict[str, Any]:
     made.unpersist()
     session = report_store.session(target.cassandra)
     target = replace(target, version=target.version + 1)
-    prepared = report_store.prepared(session, target.keyspace)
+    prepared = report_store.prepared(session, report_store.insertion(target.keyspace))
     cells = [row for piece in pieces for found in _copies(piece["piece"], copies) for row in report_store.rows(target, found)]
     size = sum(len(cell) for row in cells for cell in row if isinstance(cell, bytes)) / len(cells)
     driver = {}

@@ -24,7 +24,7 @@ from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
 from millrace_contracts.windows import WINDOW, from_ms
-from millrace_processors import audit_places, certificates, decoding, facts, mongo_facts, refresh, report_diff, sources, tables
+from millrace_processors import audit_places, certificates, decoding, facts, mongo_facts, packing, refresh, report_diff, sources, tables
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.audit_places import Places
 from millrace_processors.errors import CommandError
@@ -216,6 +216,7 @@ def _repair(config: Config, lake: Lake, scope: Scope, known: DataFrame, differin
         finally:
             found.close()
     done = refresh.whole(config, lake, condition, through_ms, refresh.Mode.COMPARE_AND_WRITE)
+    packing.again(config, lake, condition, through_ms)
     return mended, done.changed + done.added
 
 

@@ -84,11 +84,12 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the summary a
 @JSON
 @click.pass_obj
 def rollup(environ: Mapping[str, str], every: int | None, everything: bool, ops_port: int, as_json: bool) -> int:
-    """Merge the reports of closed hours (UTC) and days (of each merchant's calendar).
+    """Merge the reports of closed hours (UTC) and days (of each merchant's calendar), and pack those of closed UTC days.
 
     \b
     What has closed since the last time is made, and what late facts or another time zone have touched is made again. The API composes
-    long ranges from hours and days. Safe to repeat, safe to kill, safe beside the stream.
+    long ranges from hours and days, and reads a packed day's 10-minute reports as one row. Safe to repeat, safe to kill, safe beside
+    the stream.
     Example: millrace process rollup --every 300
              millrace process rollup --all --json
     Exit codes: 0 done, 2 a wrong option or no lake, 3 a server is away, 6 failed, run it again; 130 interrupted.
@@ -112,9 +113,8 @@ def told_rollup(done: Any) -> str:
         return "Nothing is complete yet: the stream has to write its first reports."
     through = datetime.fromtimestamp(done.through_ms / 1000, UTC)
     rezoned = f", {done.rezoned:,} merchants in another time zone" if done.rezoned else ""
-    return f"{done.hours:,} hours and {done.days:,} days up to {through:%Y-%m-%dT%H:%M:%SZ}{rezoned}" + (
-        " (all)" if done.everything else ""
-    )
+    made = f"{done.hours:,} hours and {done.days:,} days, {done.packed:,} packed days"
+    return f"{made}, up to {through:%Y-%m-%dT%H:%M:%SZ}{rezoned}" + (" (all)" if done.everything else "")
 
 
 @click.command()

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from millrace_contracts.settings import RedisSettings
 from millrace_contracts.windows import WINDOW_MS, Grain
-from millrace_processors import notices, pruning, report_diff, report_store, reports, traits
+from millrace_processors import notices, packed_store, pruning, report_diff, report_store, reports, traits
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
@@ -181,6 +181,8 @@ def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
 def put(sink: Sink, found: reports.Reports) -> int:
     """Write reports and tell of them; how many notices Redis did not take."""
     target = sink.target
+    if target.grain is Grain.TEN_MINUTES:
+        packed_store.shadow(target, found)  # first: no reader may see an older copy beside these (I7)
     report_store.write(target, found)
     told = list(notices.of_reports(found, target.grain, target.version, target.complete_through_ms))
     return 0 if notices.publish(sink.redis, sink.redis_prefix, told) else len(told)

@@ -7,30 +7,32 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 Row = list[Any]
-"""Cells in the protocol's bytes, the first three of them the partition key."""
+"""Cells in the protocol's bytes, some of them the partition key."""
+PARTITION = slice(0, 3)
+"""Where the partition key of a report stands."""
 ROWS, BYTES, PARTITIONS = 20, 48 * 1024, 10
 """At most so much in one batch: Cassandra warns of batches beyond 64 KiB or ten partitions."""
 _PART = struct.Struct(">H")
 
 
-def routing_key(row: Row) -> bytes:
-    """The bytes that Cassandra hashes for a partition key of three parts: each with its length before and a zero behind."""
-    return b"".join(_PART.pack(len(part)) + part + b"\0" for part in row[:3])
+def routing_key(key: Iterable[bytes]) -> bytes:
+    """The bytes that Cassandra hashes for a partition key of several parts: each with its length before and a zero behind."""
+    return b"".join(_PART.pack(len(part)) + part + b"\0" for part in key)
 
 
-def by_replicas(metadata: Any, keyspace: str, rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Batches of rows; ``metadata`` is the driver's, which knows the ring."""
+def by_replicas(metadata: Any, keyspace: str, rows: Iterable[Row], key: slice = PARTITION) -> Iterator[list[Row]]:
+    """Batches of rows; ``metadata`` is the driver's, which knows the ring, and ``key`` the place of the partition key in a row."""
     open_batches: dict[tuple[Any, ...], _Batch] = {}
     partition, replicas = None, ()
     for row in rows:
-        if row[:3] != partition:
-            partition = row[:3]
-            replicas = tuple(host.host_id for host in metadata.get_replicas(keyspace, routing_key(row)))
+        if row[key] != partition:
+            partition = row[key]
+            replicas = tuple(host.host_id for host in metadata.get_replicas(keyspace, routing_key(row[key])))
         batch = open_batches.setdefault(replicas, _Batch())
-        if batch.full(row):
+        if batch.full(row, tuple(row[key])):
             yield batch.rows
             batch = open_batches[replicas] = _Batch()
-        batch.add(row)
+        batch.add(row, tuple(row[key]))
     for batch in open_batches.values():
         if batch.rows:
             yield batch.rows
@@ -42,18 +44,18 @@ class _Batch:
         self._bytes = 0
         self._partitions: set[tuple[bytes, ...]] = set()
 
-    def full(self, row: Row) -> bool:
+    def full(self, row: Row, partition: tuple[bytes, ...]) -> bool:
         """Whether a row would be too much for it."""
         if not self.rows:
             return False
-        over = len(self._partitions) >= PARTITIONS and tuple(row[:3]) not in self._partitions
+        over = len(self._partitions) >= PARTITIONS and partition not in self._partitions
         return over or len(self.rows) >= ROWS or self._bytes + _size(row) > BYTES
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, partition: tuple[bytes, ...]) -> None:
         """Take a row in."""
         self.rows.append(row)
         self._bytes += _size(row)
-        self._partitions.add(tuple(row[:3]))
+        self._partitions.add(partition)
 
 
 def _size(row: Row) -> int:

@@ -11,7 +11,7 @@ import random
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from millrace_contracts.reports import BREAKDOWNS, COUNTERS, REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain, bucket, from_ms
 from millrace_processors.errors import ReportStoreError
-from millrace_processors.replica_batches import Row, by_replicas
+from millrace_processors.replica_batches import PARTITION, Row, by_replicas
 from millrace_processors.reports import Reports
 
 RETRIED = (RequestExecutionException, NoHostAvailable, OperationTimedOut, DriverException, OSError)
@@ -95,17 +95,22 @@ def write(target: Target, reports: Reports) -> None:
     Raises:
         ReportStoreError: Cassandra did not take them within the patience.
     """
-    deadline, pause, left = time.monotonic() + target.patience_seconds, FIRST_PAUSE, list(rows(target, reports))
+    send(target, insertion(target.keyspace), rows(target, reports), "reports")
+
+
+def send(target: Target, statement: str, rows: Iterable[Row], what: str, key: slice = PARTITION) -> None:
+    """Run one idempotent statement for many rows, whose cells ``key`` are the partition key. Raises as ``write`` does."""
+    deadline, pause, left = time.monotonic() + target.patience_seconds, FIRST_PAUSE, list(rows)
     while left:
         try:
             found = session(target.cassandra)
-            left, problem = _attempt(found, target, left)
+            left, problem = _attempt(found, target, statement, left, key)
         except RETRIED as error:
             problem = error
         if not left:
             return
         if time.monotonic() > deadline:
-            raise ReportStoreError(f"Cassandra did not take {len(left)} reports in {target.patience_seconds:.0f} s: {problem}")
+            raise ReportStoreError(f"Cassandra did not take {len(left)} {what} in {target.patience_seconds:.0f} s: {problem}")
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -125,22 +130,26 @@ def rows(target: Target, reports: Reports) -> Iterator[Row]:
         yield [merchant.encode(), grain, buckets[start], pack(start), currency.encode(), *values, version, through, version]
 
 
-def prepared(found: Session, keyspace: str) -> PreparedStatement:
-    """The upsert of one report, prepared once a session."""
+def insertion(keyspace: str) -> str:
+    """The upsert of one report."""
+    marks = ", ".join("?" * len(_COLUMNS))
+    return f"INSERT INTO {keyspace}.{REPORTS_TABLE} ({', '.join(_COLUMNS)}) VALUES ({marks}) USING TIMESTAMP ?"  # noqa: S608 - names of our own
+
+
+def prepared(found: Session, text: str) -> PreparedStatement:
+    """An idempotent statement, prepared once a session."""
     cache: dict[str, PreparedStatement] = found.__dict__.setdefault("millrace_prepared", {})
-    if keyspace not in cache:
-        marks = ", ".join("?" * len(_COLUMNS))
-        statement = f"INSERT INTO {keyspace}.{REPORTS_TABLE} ({', '.join(_COLUMNS)}) VALUES ({marks}) USING TIMESTAMP ?"  # noqa: S608 - names of our own
-        cache[keyspace] = found.prepare(statement)
-        cache[keyspace].is_idempotent = True
-    return cache[keyspace]
+    if text not in cache:
+        cache[text] = found.prepare(text)
+        cache[text].is_idempotent = True
+    return cache[text]
 
 
-def _attempt(found: Session, target: Target, rows: list[Row]) -> tuple[list[Row], Any]:
+def _attempt(found: Session, target: Target, text: str, rows: list[Row], key: slice) -> tuple[list[Row], Any]:
     """Send every row, so many batches in flight at a time; the rows that failed, and one reason."""
-    statement = prepared(found, target.keyspace)
+    statement = prepared(found, text)
     slots, failed, reasons = threading.Semaphore(target.inflight), [], []
-    for batch in by_replicas(found.cluster.metadata, target.keyspace, rows):
+    for batch in by_replicas(found.cluster.metadata, target.keyspace, rows, key):
         slots.acquire()
         future = found.execute_async(_statement(statement, batch))
 

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
-from millrace_processors import decoding, facts, lookups, mongo_facts, pruning, refresh, sources, tables
+from millrace_processors import decoding, facts, lookups, mongo_facts, packing, pruning, refresh, sources, tables
 from millrace_processors.errors import ProcessorsError
 from millrace_processors.facts import COLUMNS, KEY
 from millrace_processors.kafka_part import Part
@@ -59,7 +59,10 @@ def through_of(config: Config) -> int | None:
 def from_lake(config: Config, lake: Lake, scope: Scope, mode: Mode) -> Reprocessed:
     """Compute the reports of a scope from the lake's newest facts."""
     through = through_of(config)
-    return Reprocessed(refresh.whole(config, lake, scope.condition(), through, mode))
+    done = Reprocessed(refresh.whole(config, lake, scope.condition(), through, mode))
+    if mode is not Mode.COMPARE:
+        packing.again(config, lake, scope.condition(), through)
+    return done
 
 
 def from_mongo(config: Config, lake: Lake, scope: Scope, mode: Mode) -> Reprocessed:
@@ -77,6 +80,7 @@ def from_mongo(config: Config, lake: Lake, scope: Scope, mode: Mode) -> Reproces
         else:
             found.append(config, lake)
             compared = refresh.whole(config, lake, scope.condition(), through, mode)
+            packing.again(config, lake, scope.condition(), through)
         return Reprocessed(compared, found.documents, found.undecodable, found.corrected, found.retracted)
     finally:
         found.close()

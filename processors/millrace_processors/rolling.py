@@ -1,4 +1,4 @@
-"""The rollup job: hours and days as they close, and again as late facts touch them (I8); see contracts/reports.py.
+"""The rollup job: hours, days and packed days as they close, and again as late facts touch them (I8); see contracts/reports.py.
 
 They are computed from the lake's facts by the function that makes the reports (I6), so that their version is the one of the snapshot
 that they come from (I7). A rollup that died half-way is done again by the next one.
@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from millrace_contracts.reports import REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain, bucket, from_ms
-from millrace_processors import pruning, report_store, rollup_run, traits
+from millrace_processors import packed_store, packing, pruning, report_store, rollup_run, traits
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake
 from millrace_processors.refresh import BROADCAST_KEYS, NEEDED, Sink, put, sink_of
@@ -37,6 +37,7 @@ class Rolled:
     everything: bool = False
     hours: int = 0
     days: int = 0
+    packed: int = 0
     rezoned: int = 0
     unnoticed: int = 0
 
@@ -50,8 +51,11 @@ def run(config: Config, lake: Lake, session: Session, *, everything: bool = Fals
         forgotten = _forget(todo)
         hours, unnoticed = _roll(todo, Grain.HOUR)
         days, also_unnoticed = _roll(todo, Grain.DAY)
+        if todo.since is None:
+            packed_store.forget(session, config.names.keyspace, todo.newest.version - 1)
+        packed = packing.run(todo)
     progress.save(todo.state, todo.newest.version)
-    return Rolled(todo.through_ms, todo.since is None, hours, days, forgotten if todo.since else 0, unnoticed + also_unnoticed)
+    return Rolled(todo.through_ms, todo.since is None, hours, days, packed, forgotten if todo.since else 0, unnoticed + also_unnoticed)
 
 
 def _forget(todo: Run) -> int:

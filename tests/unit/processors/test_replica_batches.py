@@ -7,7 +7,7 @@ from typing import Any
 
 from cassandra.query import SimpleStatement
 
-from millrace_processors.replica_batches import BYTES, PARTITIONS, ROWS, by_replicas, routing_key
+from millrace_processors.replica_batches import BYTES, PARTITION, PARTITIONS, ROWS, by_replicas, routing_key
 
 
 @dataclass
@@ -46,6 +46,6 @@ def test_a_row_larger_than_the_bound_travels_alone() -> None:
 
 
 def test_the_routing_key_is_the_one_that_the_driver_makes() -> None:
-    key = routing_key(row("m1"))
+    key = routing_key(row("m1")[PARTITION])
     assert key == b"\x00\x02m1\x00\x00\x0310m\x00\x00\x072026-11\x00"
     assert key == b"".join(SimpleStatement("")._key_parts_packed([b"m1", b"10m", b"2026-11"]))

@@ -105,8 +105,8 @@ def test_a_dry_run_says_how_long_the_run_will_take_and_what_that_rests_on(capsys
 
 def test_what_a_rollup_and_an_audit_say() -> None:
     assert "Nothing is complete yet" in jobs_cli.told_rollup(Rolled())
-    text = jobs_cli.told_rollup(Rolled(60_000, hours=1_200, days=3, rezoned=2))
-    assert text == "1,200 hours and 3 days up to 1970-01-01T00:01:00Z, 2 merchants in another time zone"
+    text = jobs_cli.told_rollup(Rolled(60_000, hours=1_200, days=3, packed=5, rezoned=2))
+    assert text == "1,200 hours and 3 days, 5 packed days, up to 1970-01-01T00:01:00Z, 2 merchants in another time zone"
     window = Window(datetime(2026, 11, 24, tzinfo=UTC), 5, 4, 900, 800, 3, 1, "m 2026-11-24T00:00Z USD: gross 1 -> 2")
     assert upkeep_cli.told_audit(Audited(60_000, 7, 6, [window], 1, 2)).splitlines() == [
         "2026-11-24T00:00Z: 5 facts in Kafka, 4 of them in the lake (amounts 900 and 800); 1 of 3 reports differ, "
