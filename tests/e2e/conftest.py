@@ -23,7 +23,7 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def live_demo(demo_home: Path) -> Iterator[DemoProcess]:
     """The demo, in its live phase."""
-    with demo(demo_home, demo_home.parent / "demo.log", "--limit-baskets", str(BASKETS), "--rate", "1") as started:
+    with demo(demo_home, demo_home.parent / "demo.log", "--limit-baskets", str(BASKETS), "--rate", "1", "--jobs-every", "3600") as started:
         started.await_output(LIVE, 400)
         yield started
 

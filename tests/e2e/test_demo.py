@@ -15,6 +15,8 @@ import pytest
 from confluent_kafka import Producer
 
 from millrace_contracts.topics import change_topic, dead_letter_topic
+from millrace_stack.demo.jobs import Jobs
+from millrace_stack.home import Home
 from millrace_stack.truth.mongo import Figures
 from tests.e2e.pipeline import DemoProcess, Running, floor, payment, processes_of, truth_json, until
 
@@ -181,6 +183,26 @@ def test_the_truth_check_is_equal_while_payments_go_on(running: Running, demo_ho
     assert (code, answer["equal"]) == (0, True)
     assert answer["payments"] >= 3_000
     assert answer["windows"] > 100
+
+
+def test_new_and_returning_customers_are_counted_by_the_demos_jobs(live_demo: DemoProcess, running: Running, demo_home: Path) -> None:
+    live_demo.await_output("new customers are counted", 300)
+    merchant, today = running.merchant(), datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    for days_ago, user in ((3, "a"), (3, "b"), (2, "c"), (2, "a"), (1, "a")):
+        running.post(merchant, 100, today - timedelta(days=days_ago, hours=-12), userId=user)
+    running.settle()
+    said: list[str] = []
+    with Jobs(Home(demo_home), 3_600, said.append):
+        until("both jobs have run again", lambda: bool(said), 300)
+    assert "new customers are counted" in said[0]
+    document = """query($m: ID!, $s: DateTime!, $e: DateTime!) { customersByDay(merchantId: $m, start: $s, end: $e) {
+      points { newCustomers returningCustomers } totals { customers newCustomers } freshness { missing } } }"""
+    days = {"s": (today - timedelta(days=3)).isoformat(), "e": today.isoformat()}
+    assert running.api.query(document, m=merchant, **days)["customersByDay"] == {
+        "points": {"newCustomers": [2, 1, 0], "returningCustomers": [0, 1, 1]},
+        "totals": {"customers": 3, "newCustomers": 3},
+        "freshness": {"missing": []},
+    }
 
 
 def test_ctrl_c_leaves_no_process_behind(live_demo: DemoProcess, demo_home: Path) -> None:

@@ -24,10 +24,24 @@ from millrace_stack.home import Home
 @click.option(
     "--wait", type=click.FloatRange(min=1), default=300.0, show_default=True, help="--check: seconds to wait for the last report."
 )
+@click.option(
+    "--jobs-every",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    help="Seconds between two runs of `process rollup` and `process customers` after the replay; 0: never.",
+)
 @click.option("--home", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder of data and logs; default .millrace.")
 @click.pass_obj
 def demo(
-    environ: Mapping[str, str], folder: Path | None, check: bool, limit_baskets: int | None, rate: float, sample: int, wait: float
+    environ: Mapping[str, str],
+    folder: Path | None,
+    check: bool,
+    limit_baskets: int | None,
+    rate: float,
+    sample: int,
+    wait: float,
+    jobs_every: float,
 ) -> None:
     """Run the whole pipeline here and replay a real year of retail baskets.
 
@@ -38,6 +52,6 @@ def demo(
     A second start goes on from what is in already, also after a crash.
     """
     home = Home((folder or Path(environ["MILLRACE_HOME"])).resolve())
-    options = Options(check=check, limit=limit_baskets, rate=rate, sample=sample, wait=wait)
+    options = Options(check=check, limit=limit_baskets, rate=rate, sample=sample, wait=wait, jobs_every=jobs_every)
     # The environment alone: what another home published must not leak in with --home.
     sys.exit(run(home, {name: value for name, value in os.environ.items() if name != "MILLRACE_HOME"}, options, Screen()))

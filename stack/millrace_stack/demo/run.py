@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import FrameType
@@ -12,6 +13,7 @@ from types import FrameType
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import NamesSettings
 from millrace_stack.demo import baskets
+from millrace_stack.demo.jobs import Jobs
 from millrace_stack.demo.pipeline import Pipeline
 from millrace_stack.demo.replay import anchor, present, replay
 from millrace_stack.demo.screen import Screen
@@ -29,6 +31,7 @@ class Options:
     rate: float = 2.0
     sample: int = 20
     wait: float = 300.0
+    jobs_every: float = 300.0
 
 
 def run(home: Home, environ: Mapping[str, str], options: Options, screen: Screen) -> int:
@@ -66,7 +69,8 @@ def _inside(pipeline: Pipeline, options: Options, screen: Screen) -> int:
         show(result)
         return exit_codes.OK if result.equal else exit_codes.DIFFERENT
     _show_around(pipeline, commands, options, screen)
-    trickle(commands, pipeline.client(), options.rate, pipeline.stopped)
+    with Jobs(pipeline.home, options.jobs_every, screen.say) if options.jobs_every else nullcontext():
+        trickle(commands, pipeline.client(), options.rate, pipeline.stopped)
     return exit_codes.OK
 
 

@@ -1,0 +1,74 @@
+"""The jobs over closed days, run by the demo one after the other: two Spark sessions more would not fit into its memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from millrace_stack.home import Home
+
+JOBS: tuple[tuple[str, ...], ...] = (("process", "rollup"), ("process", "customers"))
+"""What long ranges are composed of, and new and returning customers by day."""
+_GRACE = 20.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+
+class Jobs:
+    """A thread that runs the jobs at once and again every so many seconds. A failed one is named and comes again with the next round."""
+
+    def __init__(self, home: Home, every: float, say: Callable[[str], None], jobs: Sequence[Sequence[str]] = JOBS) -> None:
+        self._home, self._every, self._say, self._jobs = home, every, say, jobs
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="jobs", daemon=True)
+
+    def __enter__(self) -> Jobs:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End the job that runs; it is done again the next time."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _go(self) -> None:
+        told = False
+        while True:
+            began = time.monotonic()
+            done = [self.run(job) for job in self._jobs]
+            if all(done) and not told and not self._stopped.is_set():
+                told = True
+                self._say(f"Hours, days and new customers are counted ({time.monotonic() - began:.0f} s), again every {self._every:.0f} s")
+            if self._stopped.wait(self._every):
+                return
+
+    def run(self, job: Sequence[str]) -> bool:
+        """One job to its end or until the stop; whether it went well."""
+        if self._stopped.is_set():
+            return False
+        # At a low priority: payments and their reports come first. In a session of its own: Ctrl-C is for us, and we end it.
+        command = ["nice", "-n", "10", sys.executable, "-m", "millrace", *job]
+        environment = {**os.environ, "MILLRACE_HOME": str(self._home.path)}
+        log = self._home.log(job[-1])
+        with log.open("ab") as out:
+            child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        while child.poll() is None and not self._stopped.wait(0.2):
+            pass
+        if child.poll() is None:
+            _end(child)
+            return False
+        if child.returncode:
+            self._say(f"! millrace {' '.join(job)} ended with {child.returncode}; see {log}; again in {self._every:.0f} s")
+        return child.returncode == 0
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,57 @@
+"""The jobs that the demo runs beside its payments: one after the other, named where they fail, ended by the stop."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from millrace_stack.demo.jobs import Jobs
+from millrace_stack.home import Home
+from tests.support.waiting import wait_until
+
+JOBS = (("process", "first"), ("process", "second"))
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Stand in for Python: a script that notes what it was called with; the file of notes."""
+
+    def make(body: str) -> Path:
+        script, notes = tmp_path / "python", tmp_path / "notes"
+        script.write_text(f'#!/bin/sh\necho "$@ in $MILLRACE_HOME" >> {notes}\n{body}\n')
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+        return notes
+
+    return make
+
+
+def test_the_jobs_run_in_turn_and_again_and_it_is_said_once(tmp_path: Path, program: Callable[[str], Path]) -> None:
+    notes, said = program("echo counted"), list[str]()
+    with Jobs(Home(tmp_path), 0.05, said.append, JOBS):
+        wait_until(lambda: notes.exists() and len(notes.read_text().splitlines()) >= 6, 20, "three rounds")
+    lines = notes.read_text().splitlines()[:6]
+    assert lines == [f"-m millrace process {name} in {tmp_path}" for name in ("first", "second")] * 3
+    assert [line.split(" (")[0] for line in said] == ["Hours, days and new customers are counted"]
+    assert (tmp_path / "logs" / "first.log").read_text().startswith("counted")
+
+
+def test_a_failed_job_is_named_with_its_log_and_keeps_none_from_running(tmp_path: Path, program: Callable[[str], Path]) -> None:
+    notes, said = program('case "$4" in first) exit 6;; esac'), list[str]()
+    with Jobs(Home(tmp_path), 60, said.append, JOBS):
+        wait_until(lambda: notes.exists() and len(notes.read_text().splitlines()) == 2, 20, "one round")
+        wait_until(lambda: said, 20, "the failure is said")
+    assert said == [f"! millrace process first ended with 6; see {tmp_path / 'logs' / 'first.log'}; again in 60 s"]
+
+
+def test_a_stop_ends_the_job_that_runs_and_begins_no_other(tmp_path: Path, program: Callable[[str], Path]) -> None:
+    notes, said = program("exec sleep 300"), list[str]()
+    with Jobs(Home(tmp_path), 60, said.append, JOBS):
+        wait_until(notes.exists, 20, "the first job runs")
+        began = time.monotonic()
+    assert time.monotonic() - began < 60
+    assert (len(notes.read_text().splitlines()), said) == (1, [])
