@@ -123,12 +123,13 @@ class Cassandra:
         except BaseException:
             cluster.shutdown()
             raise
-        session.default_fetch_size = PAGE_ROWS
         session.client_protocol_handler = ColumnsHandler
         return cluster, session
 
-    async def read(self, statement: str, arguments: Sequence[Any]) -> Columns:
+    async def read(self, statement: str, arguments: Sequence[Any], page_rows: int = PAGE_ROWS) -> Columns:
         """The rows of an idempotent SELECT, all pages, as columns; ``{ks}`` in the statement stands for the keyspace.
+
+        ``page_rows`` is a property of the statement: the first call with it says how many rows come at a time.
 
         Raises:
             UnavailableError: Cassandra is away, slow, or has no such table yet.
@@ -137,7 +138,7 @@ class Cassandra:
             raise UnavailableError("the report store is not connected yet; try again in some seconds")
         async with self._slots:
             try:
-                prepared = await self._prepare(statement)
+                prepared = await self._prepare(statement, page_rows)
                 if not tracing.enabled():
                     return await self._execute(self._session, prepared, arguments)
                 with tracing.span("cassandra", **{"db.system.name": "cassandra", "db.query.text": statement}):
@@ -146,14 +147,14 @@ class Cassandra:
                 log.warning("cassandra.read_failed", problem=str(error)[:300])
                 raise UnavailableError("the report store does not answer; try again in some seconds") from error
 
-    async def _prepare(self, statement: str) -> PreparedStatement:
+    async def _prepare(self, statement: str, page_rows: int) -> PreparedStatement:
         found = self._prepared.get(statement)
         if found is None:
             async with self._preparing:
                 found = self._prepared.get(statement)
                 if found is None:
                     assert self._session is not None
-                    found = await asyncio.to_thread(_prepared, self._session, statement.replace("{ks}", self.keyspace))
+                    found = await asyncio.to_thread(_prepared, self._session, statement.replace("{ks}", self.keyspace), page_rows)
                     self._prepared[statement] = found
         return found
 
@@ -197,7 +198,8 @@ def _tuples(page: Any, names: list[str]) -> Any:
     return zip(*(found.tolist() for found in columns(page).values()), strict=True) if isinstance(page, np.ndarray) else page
 
 
-def _prepared(session: Session, statement: str) -> PreparedStatement:
+def _prepared(session: Session, statement: str, page_rows: int) -> PreparedStatement:
     prepared = session.prepare(statement)
     prepared.is_idempotent = True
+    prepared.fetch_size = page_rows
     return prepared

@@ -1,6 +1,6 @@
 """Raw reports of a merchant and UTC day in Redis, coherent by the protocol of millrace_contracts.notices.
 
-A chunk is a hash at ``chunk_key`` with one field a column group; each field is ``<tag>\\n<bytes>``, where the tag is
+A chunk is a hash at ``chunk_key`` with one field a column group (FIELDS); each field is ``<tag>\\n<bytes>``, where the tag is
 ``<version of the day>:<epoch>`` as read BEFORE Cassandra was. A field counts only while its tag equals what Redis says now.
 """
 
@@ -28,6 +28,8 @@ PAUSE_AFTER_FAILURE_SECONDS = 1.0
 _HITS, _MISSES = CHUNKS.labels("hit"), CHUNKS.labels("miss")
 Load = Callable[[int, int, frozenset[Group]], Coroutine[Any, Any, Rows]]
 """Reads [start ms, end ms) of one month from Cassandra."""
+FIELDS = {group: f"{group}:packed" for group in Group}
+"""The names of a chunk's fields. They change with the format of what they hold, so that servers of two versions may run side by side."""
 Piece = tuple[str, Group]
 Tags = dict[str, bytes]
 """Day -> the tag that a good chunk of it carries."""
@@ -93,7 +95,7 @@ class ChunkCache:
         if self._clock() < self._away_until:
             return {}, {}
         names = sorted(groups)
-        fields = [name.value for name in names]
+        fields = [FIELDS[name] for name in names]
         commands: list[Command] = [self._epoch, ("HMGET", changed_key(self._prefix, merchant_id), *days)]
         commands += [("HMGET", chunk_key(self._prefix, merchant_id, day), *fields) for day in days]
         epoch, versions, *chunks = await self._wire.call(*commands)
@@ -105,7 +107,7 @@ class ChunkCache:
             tag = tags[day] + b"\n"
             for group, field in zip(names, values, strict=True):
                 if field and field.startswith(tag):
-                    found[day, group] = decode(group, field[len(tag) :])
+                    found[day, group] = decode(group, day_start_ms(day), field[len(tag) :])
         return tags, found
 
     async def _mark(self, merchant_id: str, days: list[str]) -> list[bytes]:
@@ -157,7 +159,7 @@ class ChunkCache:
         for day in run:
             key, start = chunk_key(self._prefix, merchant_id, day), day_start_ms(day)
             tag = tags[day] + b"\n"
-            fields = [(group.value, tag + encode(group, data.between(start, start + DAY_MS))) for group, data in rows.items()]
+            fields = [(FIELDS[group], tag + encode(group, start, data.between(start, start + DAY_MS))) for group, data in rows.items()]
             commands.append(("HSET", key, *(part for field in fields for part in field)))
             commands.append(("EXPIRE", key, CACHE_TTL_SECONDS))
         try:

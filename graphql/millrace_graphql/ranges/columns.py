@@ -1,28 +1,24 @@
-"""Reports of one merchant as columns, and the bytes that Redis keeps of them.
+"""Reports of one merchant as columns, and the bytes that Redis keeps of a UTC day of them.
 
-Columns come in groups, so that a question about sums never moves a sketch. Bytes of a group: format byte, uint32 length of a JSON
-header {"n", "currencies"}, the header, n int64 window starts, n uint8 indexes into ``currencies``, then each column of the group:
-int64 for counters; for sketches n uint32 lengths and the blobs; for breakdowns a uint32 length and a JSON list of n objects.
-All little-endian.
+Columns come in groups, so that a question about sums never moves a sketch. Bytes of a group are columns of a packed day
+(millrace_contracts.packed), each with its length before (uint32, little-endian): the windows, and those of the group.
 """
 
 from __future__ import annotations
 
-import itertools
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from millrace_contracts.reports import BREAKDOWNS, COUNTERS
+from millrace_contracts import packed
+from millrace_contracts.reports import BREAKDOWNS, PACKED_NUMBERS
 
-FORMAT = 1
 Ints = NDArray[np.int64]
 Texts = NDArray[np.str_]
 _LENGTH = struct.Struct("<I")
@@ -38,11 +34,13 @@ class Group(StrEnum):
 
 
 COLUMNS: Mapping[Group, tuple[str, ...]] = {
-    Group.COUNTERS: (*COUNTERS, "revision"),
+    Group.COUNTERS: PACKED_NUMBERS,
     Group.BREAKDOWNS: BREAKDOWNS,
     Group.CUSTOMERS: ("customers",),
     Group.AMOUNTS: ("amounts",),
 }
+PACKED_COLUMNS: Mapping[Group, tuple[str, ...]] = {**COLUMNS, Group.COUNTERS: ("numbers",)}
+"""The columns of a packed day that hold a group, beside its windows."""
 GROUP_OF: Mapping[str, Group] = {column: group for group, columns in COLUMNS.items() for column in columns}
 
 
@@ -118,66 +116,46 @@ def in_order(group: Group, tables: list[Table]) -> Table:
     return whole._rows(np.argsort(whole.starts, kind="stable"))
 
 
-def encode(group: Group, data: Table) -> bytes:
-    """Bytes of a group's table."""
-    names, codes = np.unique(data.currencies, return_inverse=True)
-    header = orjson.dumps({"n": len(data.starts), "currencies": names.tolist()})
-    parts = [bytes([FORMAT]), _LENGTH.pack(len(header)), header, data.starts.astype("<i8").tobytes(), codes.astype("u1").tobytes()]
-    for name in COLUMNS[group]:
-        column = data.values[name]
-        if group is Group.COUNTERS:
-            parts.append(column.astype("<i8").tobytes())
-        elif group is Group.BREAKDOWNS:
-            text = orjson.dumps(column)
-            parts += [_LENGTH.pack(len(text)), text]
-        else:
-            parts += [np.array([len(blob) for blob in column], "<u4").tobytes(), *column]
-    return b"".join(parts)
+def encode(group: Group, day_ms: int, data: Table) -> bytes:
+    """Bytes of a group's table of one UTC day.
+
+    Raises:
+        ValueError: a report is not of the day.
+    """
+    columns = [data.values[name] for name in COLUMNS[group]]
+    parts = [packed.encode_windows(day_ms, data.starts, data.currencies)]
+    if group is Group.COUNTERS:
+        parts.append(packed.encode_numbers(columns))
+    else:
+        parts += [(packed.encode_maps if group is Group.BREAKDOWNS else packed.encode_blobs)(column) for column in columns]
+    return b"".join(chain.from_iterable((_LENGTH.pack(len(part)), part) for part in parts))
 
 
-def decode(group: Group, data: bytes) -> Table:
+def decode(group: Group, day_ms: int, data: bytes) -> Table:
     """The table of ``encode``'s bytes.
 
     Raises:
-        ValueError: for another format.
+        ValueError: another format.
     """
-    if not data or data[0] != FORMAT:
-        raise ValueError(f"not a chunk of format {FORMAT}")
-    position = 5 + _LENGTH.unpack_from(data, 1)[0]
-    header = _header(data[5:position])
-    count, names = header["n"], header["currencies"]
-    starts, position = np.frombuffer(data[position : position + 8 * count], "<i8"), position + 8 * count
-    codes, position = np.frombuffer(data, "u1", count, position), position + count
-    only = names[0] if len(names) == 1 else None
-    currencies = _alike(only, count) if only is not None else np.asarray(names or [""], dtype="<U3")[codes]
+    parts, position = [], 0
+    while position < len(data):
+        first = position + _LENGTH.size
+        position = first + _LENGTH.unpack_from(data, position)[0]
+        parts.append(data[first:position])
+    return unpacked(group, day_ms, parts)
+
+
+def unpacked(group: Group, day_ms: int, parts: Sequence[bytes]) -> Table:
+    """The table of a packed day's columns: the windows, and then ``PACKED_COLUMNS`` of the group.
+
+    Raises:
+        ValueError: another format.
+    """
+    windows, *columns = parts
+    keys = packed.decode_windows(day_ms, windows)
+    found: Iterable[Any]
     if group is Group.COUNTERS:
-        # A copy of its own is aligned, and a row of a matrix is a column of the group.
-        whole = np.frombuffer(data[position:], "<i8", count * len(COLUMNS[group])).reshape(len(COLUMNS[group]), count)
-        return Table(starts, currencies, dict(zip(COLUMNS[group], whole, strict=True)), only)
-    values: dict[str, Any] = {}
-    for name in COLUMNS[group]:
-        values[name], position = _column(group, data, count, position)
-    return Table(starts, currencies, values, only)
-
-
-@lru_cache(1_024)
-def _alike(currency: str, count: int) -> Texts:
-    """So many rows of one currency, for all who have as many."""
-    found = np.full(count, currency, "<U3")
-    found.flags.writeable = False
-    return found
-
-
-@lru_cache(1_024)
-def _header(text: bytes) -> Any:
-    """The header's object, which nobody may change: a full day of one currency has always the same."""
-    return orjson.loads(text)
-
-
-def _column(group: Group, data: bytes, count: int, position: int) -> tuple[Any, int]:
-    if group is Group.BREAKDOWNS:
-        end = position + 4 + _LENGTH.unpack_from(data, position)[0]
-        return orjson.loads(data[position + 4 : end]), end
-    ends = np.cumsum(np.frombuffer(data, "<u4", count, position)) + position + 4 * count
-    bounds = [position + 4 * count, *ends.tolist()]
-    return [data[low:high] for low, high in itertools.pairwise(bounds)], bounds[-1]
+        found = packed.decode_numbers(columns[0])
+    else:
+        found = map(packed.decode_maps if group is Group.BREAKDOWNS else packed.decode_blobs, columns)
+    return Table(keys.starts, keys.currencies, dict(zip(COLUMNS[group], found, strict=True)), keys.only)

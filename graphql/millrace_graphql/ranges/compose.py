@@ -7,7 +7,6 @@ grain is read. So an absent or late rollup costs speed and changes no number.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from millrace_graphql.ranges.chunk_cache import ChunkCache
 from millrace_graphql.ranges.columns import Group, Ints, Rows, in_order, joined
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import CHUNKED_DAYS, closed_at, days_of
+from millrace_graphql.ranges.raw_reports import RawReports, RawStore
 from millrace_graphql.ranges.report_store import Rollups
 from millrace_graphql.ranges.zones import DAY_MS
 
@@ -33,11 +33,8 @@ _GAP_MS = {Stored.DAY: 400 * DAY_MS, Stored.HOUR: 7 * DAY_MS, Stored.TEN_MINUTES
 Groups = frozenset[Group]
 
 
-class Store(Protocol):
+class Store(RawStore, Protocol):
     """Where reports are read from."""
-
-    async def read(self, merchant_id: str, bucket: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
-        """10-minute reports that start in [start, end) of one bucket."""
 
     async def rollups(self, merchant_id: str, grain: Stored, bucket: str, start_ms: int, end_ms: int, groups: Groups) -> Rollups:
         """Hours or days that start in [start, end) of one bucket."""
@@ -98,6 +95,7 @@ class Composer:
 
     def __init__(self, store: Store, cache: ChunkCache | None, rolled_from_ms: int = ROLLED_FROM_MS) -> None:
         self._store = store
+        self._reports = RawReports(store)
         self._cache = cache
         self._rolled_from_ms = rolled_from_ms
 
@@ -105,16 +103,26 @@ class Composer:
         """Whether rollups are worth a look for windows of a grain."""
         return grain is not Grain.TEN_MINUTES and len(edges) > 1 and int(edges[-1] - edges[0]) >= self._rolled_from_ms
 
-    async def read(self, merchant_id: str, edges: Ints, groups: Groups, *, zone: str = "UTC", through_ms: int | None = None) -> Rows:
+    async def read(
+        self,
+        merchant_id: str,
+        edges: Ints,
+        groups: Groups,
+        *,
+        zone: str = "UTC",
+        through_ms: int | None = None,
+        packed_ms: int | None = None,
+    ) -> Rows:
         """The reports of [first edge, last edge), of mixed grains, none of which lies across an edge; all currencies, in time order.
 
-        ``zone`` is the merchant's, whose days are stored; ``through_ms`` that of ``usable_through``, None to read no rollup.
+        ``zone`` is the merchant's, whose days are stored; ``through_ms`` that of ``usable_through``, None to read no rollup;
+        ``packed_ms`` that of ``packed_through``, None to read no packed day.
         """
         if len(edges) < 2:
             return {group: joined(group, []) for group in groups}
         start_ms, end_ms = int(edges[0]), int(edges[-1])
         if through_ms is None:
-            rows = await self._reader(end_ms - start_ms)(merchant_id, start_ms, end_ms, groups)
+            rows = await self._raw_span(merchant_id, (start_ms, end_ms), groups, packed_ms, end_ms - start_ms)
             return {group: data.between(start_ms, end_ms) for group, data in rows.items()}
         free, parts = Spans.of(start_ms, end_ms), []
         for stored, grain, of in ((Stored.DAY, Grain.DAY, zone), (Stored.HOUR, Grain.HOUR, "UTC")):
@@ -127,7 +135,7 @@ class Composer:
                 rows, covered = await self._rollups(merchant_id, stored, candidates, groups)
                 parts.append(rows)
                 free = free.without(covered)
-        parts += await self._raw(merchant_id, free, groups) if len(free) else []
+        parts += await self._raw(merchant_id, free, groups, packed_ms) if len(free) else []
         return {group: in_order(group, [part[group] for part in parts]) for group in groups}
 
     async def _rollups(self, merchant_id: str, stored: Stored, wanted: Spans, groups: Groups) -> tuple[Rows, Spans]:
@@ -149,31 +157,22 @@ class Composer:
         covered = wanted.where(np.isin(wanted.starts, starts[kept]))
         return {group: data.where(kept) for group, data in rows.items()}, covered
 
-    async def _raw(self, merchant_id: str, wanted: Spans, groups: Groups) -> list[Rows]:
+    async def _raw(self, merchant_id: str, wanted: Spans, groups: Groups, packed_ms: int | None) -> list[Rows]:
         """The 10-minute reports of the wanted spans."""
         runs = wanted.near(_GAP_MS[Stored.TEN_MINUTES])
-        read = self._reader(int((runs.ends - runs.starts).sum()))
+        length = int((runs.ends - runs.starts).sum())
         pairs = zip(runs.starts.tolist(), runs.ends.tolist(), strict=True)
-        found = await asyncio.gather(*(read(merchant_id, start, end, groups) for start, end in pairs))
+        found = await asyncio.gather(*(self._raw_span(merchant_id, pair, groups, packed_ms, length) for pair in pairs))
         rows = {group: joined(group, [part[group] for part in found]) for group in groups}
         spans = list(zip(wanted.starts.tolist(), wanted.ends.tolist(), strict=True))
         return [{group: joined(group, [data.between(*span) for span in spans]) for group, data in rows.items()}]
 
-    def _reader(self, length_ms: int) -> Callable[[str, int, int, Groups], Awaitable[Rows]]:
-        """The way to the 10-minute reports of ranges of such a length."""
-        return self._cached if self._cache is not None and length_ms <= CHUNKED_DAYS * DAY_MS else self._load
-
-    async def _cached(self, merchant_id: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
-        assert self._cache is not None
+    async def _raw_span(self, merchant_id: str, span: tuple[int, int], groups: Groups, packed_ms: int | None, length_ms: int) -> Rows:
+        """The 10-minute reports of a span, which is a part of so much that is read: by cached days where that is not too much."""
+        if self._cache is None or length_ms > CHUNKED_DAYS * DAY_MS:
+            return await self._reports.read(merchant_id, *span, groups, packed_ms)
 
         async def load(start_ms: int, end_ms: int, wanted: Groups) -> Rows:
-            return await self._load(merchant_id, start_ms, end_ms, wanted)
+            return await self._reports.read(merchant_id, start_ms, end_ms, wanted, packed_ms)
 
-        return await self._cache.read(merchant_id, days_of(start_ms, end_ms), groups, load)
-
-    async def _load(self, merchant_id: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
-        months = buckets(Stored.TEN_MINUTES, from_ms(start_ms), from_ms(end_ms))
-        if len(months) == 1:
-            return await self._store.read(merchant_id, months[0], start_ms, end_ms, groups)
-        found = await asyncio.gather(*(self._store.read(merchant_id, month, start_ms, end_ms, groups) for month in months))
-        return {group: joined(group, [part[group] for part in found]) for group in groups}
+        return await self._cache.read(merchant_id, days_of(*span), groups, load)

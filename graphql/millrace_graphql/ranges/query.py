@@ -28,6 +28,7 @@ from millrace_graphql.ranges.merge import distinct
 from millrace_graphql.ranges.peers import PeerGroup, Peers, grouped, with_facts
 from millrace_graphql.ranges.plan import Range, checked_range, checked_window, pieces, within_limits
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS
+from millrace_graphql.ranges.raw_reports import packed_through
 from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.ranges.zones import DAY_MS, check_zone, zone_names
 from millrace_graphql.settings import ApiSettings
@@ -143,7 +144,8 @@ class ReportQueries:
         edges = plan.edges()
         through = self._through(edges, series.asked.grain, series.freshness.progress)
         home = await self.zone_of(series.merchant_id) if through is not None else UTC
-        rows = await self._composer.read(series.merchant_id, edges, groups, zone=home, through_ms=through)
+        packed = packed_through(series.freshness.progress)
+        rows = await self._composer.read(series.merchant_id, edges, groups, zone=home, through_ms=through, packed_ms=packed)
         return Comparison.of(series, plan, rows)
 
     async def peers(self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]) -> Peers:
@@ -181,7 +183,8 @@ class ReportQueries:
         progress = await self._directory.progress()
         through = self._through(edges, Grain.DAY, progress)
         groups = frozenset({Group.COUNTERS, Group.CUSTOMERS})
-        rows = await self._composer.read(days.merchant_id, edges, groups, zone=days.asked.zone, through_ms=through)
+        packed = packed_through(progress)
+        rows = await self._composer.read(days.merchant_id, edges, groups, zone=days.asked.zone, through_ms=through, packed_ms=packed)
         sketches = rows[Group.CUSTOMERS].values["customers"]
         return days.totals(distinct([sketch for sketch in sketches if sketch]))
 
@@ -255,7 +258,8 @@ class ReportQueries:
         through = self._through(span.edges, span.grain, progress)
         if home is None:
             home = await self.zone_of(merchant_id) if through is not None else UTC
-        rows = await self._composer.read(merchant_id, span.edges, groups, zone=home, through_ms=through)
+        packed = packed_through(progress)
+        rows = await self._composer.read(merchant_id, span.edges, groups, zone=home, through_ms=through, packed_ms=packed)
         read = Freshness(progress, span, rolled_up=through is not None)
         return Series(merchant_id, chosen, span, sparse, rows, read, self._settings.min_customers, question)
 

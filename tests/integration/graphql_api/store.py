@@ -117,6 +117,17 @@ class Store:
 
         execute_concurrent_with_args(self.session, self._insert, rows, concurrency=64)
 
+    def pack(self, merchant: str, day: datetime, data: Mapping[str, bytes], version: int, through: datetime) -> None:
+        """Write a packed day."""
+        columns = ("merchant_id", "bucket", "day", *data, "version", "complete_through")
+        text = f"INSERT INTO {self.keyspace}.packed_days ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) USING TIMESTAMP ?"
+        self.session.execute(self.session.prepare(text), (merchant, f"{day:%Y-%m}", day, *data.values(), version, through, version))
+
+    def shadow(self, merchant: str, day: datetime, version: int) -> None:
+        """Do what comes before reports of a version are written into a day that has ended."""
+        text = f"DELETE FROM {self.keyspace}.packed_days USING TIMESTAMP %s WHERE merchant_id = %s AND bucket = %s AND day = %s"
+        self.session.execute(text, (version - 1, merchant, f"{day:%Y-%m}", day))
+
     def merchant(
         self,
         merchant: str,

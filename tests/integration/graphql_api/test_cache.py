@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from millrace_contracts.notices import changed_key, channel, chunk_key, epoch_key
-from millrace_graphql.ranges.chunk_cache import ChunkCache
+from millrace_graphql.ranges.chunk_cache import FIELDS, ChunkCache
 from millrace_graphql.ranges.columns import COLUMNS, Group, Rows, Table
 from millrace_graphql.ranges.plan import day_start_ms
 from millrace_graphql.ranges.redis_wire import Wire
@@ -53,7 +53,7 @@ async def becomes(api: Api, merchant: str, expected: str) -> None:
 
 def kept(cache: "redis.Redis", prefix: str, merchant: str) -> int:
     """The version that the chunk in Redis is tagged with; 0 where it is none of the processors'."""
-    field = cache.hget(chunk_key(prefix, merchant, DAY), "counters")
+    field = cache.hget(chunk_key(prefix, merchant, DAY), FIELDS[Group.COUNTERS])
     version = field.split(b":")[0] if isinstance(field, bytes) else b""
     return int(version) if version.isdigit() else 0
 
@@ -65,7 +65,7 @@ def test_a_notice_makes_the_new_numbers_readable_at_once(environ: dict[str, str]
 
     async def scenario(api: Api) -> None:
         assert await gross(api, merchant) == "1"
-        await until(lambda: cache.hget(chunk_key(prefix, merchant, DAY), "counters"))
+        await until(lambda: cache.hget(chunk_key(prefix, merchant, DAY), FIELDS[Group.COUNTERS]))
         assert 27 * 86_400 < cache.ttl(chunk_key(prefix, merchant, DAY)) <= 28 * 86_400  # type: ignore[operator]
         for version in range(2, 30):
             store.report(merchant, START, "USD", Written([Paid(version)]), version=version)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from millrace_contracts.reports import BREAKDOWNS, COUNTERS
+from millrace_contracts.packed import encode_day
+from millrace_contracts.reports import BREAKDOWNS, CONTENT, COUNTERS
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain as Stored
 from millrace_contracts.windows import bucket, from_ms, to_ms
 from millrace_graphql.ranges.cassandra import Cassandra
-from millrace_graphql.ranges.columns import COLUMNS, Group, Rows
+from millrace_graphql.ranges.columns import COLUMNS, GROUP_OF, Group, Rows
 from millrace_graphql.ranges.compose import Store as Port
 from millrace_graphql.ranges.report_store import ReportStore
 from tests.integration.graphql_api.conftest import until
@@ -36,10 +37,11 @@ ROLLED = {
     Stored.HOUR: {(MIDNIGHT, MIDNIGHT + HOUR): MIDNIGHT + HOUR, (MIDNIGHT - HOUR, MIDNIGHT): MIDNIGHT + 5},
     Stored.DAY: {(MIDNIGHT - 9 * HOUR, MIDNIGHT + 15 * HOUR): MIDNIGHT + 15 * HOUR},
 }
+PACKED_DAYS = (MIDNIGHT - DAY, MIDNIGHT)
 Check = Callable[[Port], Awaitable[None]]
 
 
-def written(store: Store, merchant: str, grain: Stored, rows: Rows, through: Mapping[int, int]) -> None:
+def written(store: Store, merchant: str, grain: Stored, rows: Rows, through: Mapping[int, int], version: int = 1) -> None:
     """Put a table's rows into Cassandra as they are."""
     starts, currencies = rows[Group.COUNTERS].starts.tolist(), rows[Group.COUNTERS].currencies.tolist()
     for place, (start, currency) in enumerate(zip(starts, currencies, strict=True)):
@@ -49,19 +51,25 @@ def written(store: Store, merchant: str, grain: Stored, rows: Rows, through: Map
         revision = int(rows[Group.COUNTERS].values["revision"][place])
         moment = from_ms(start)
         key = (merchant, grain.value, bucket(grain, moment), moment, currency)
-        store.session.execute(store._insert, (*key, *counters, *maps, *sketches, revision, 1, from_ms(through[start]), 1))
+        store.session.execute(store._insert, (*key, *counters, *maps, *sketches, revision, version, from_ms(through[start]), version))
 
 
 @pytest.fixture(params=["cassandra", "stand-in"])
 def check(request: pytest.FixtureRequest, environ: dict[str, str], store: Store) -> Callable[[Check], None]:
     """Runs a check against one of the two."""
     if request.param == "stand-in":
-        return lambda scenario: asyncio.run(scenario(Shelf(FACTS, ROLLED)))  # type: ignore[arg-type]
+        return lambda scenario: asyncio.run(scenario(Shelf(FACTS, ROLLED, PACKED_DAYS)))  # type: ignore[arg-type]
     raw = reports(FACTS)
     written(store, "contract", Stored.TEN_MINUTES, raw, {start: start for start, _ in FACTS})
     for grain, windows in ROLLED.items():
         for (low, high), through in windows.items():
             written(store, "contract", grain, reports(gathered(FACTS, low, high)), {low: through})
+
+    for day in PACKED_DAYS:
+        rows = {group: data.between(day, day + DAY) for group, data in raw.items()}
+        values = {name: rows[GROUP_OF[name]].values[name] for name in CONTENT}
+        keys = rows[Group.COUNTERS]
+        store.pack("contract", from_ms(day), encode_day(day, keys.starts, keys.currencies, values), 1, from_ms(day + DAY))
 
     async def connected(scenario: Check) -> None:
         cassandra = Cassandra(CassandraSettings.load(environ), store.keyspace, 8, 10)
@@ -126,6 +134,18 @@ def test_rollups_say_how_far_each_is_complete(check: Callable[[Check], None], gr
         assert plain(found.rows) == plain(reports(merged))
         through = {low: complete for (low, _), complete in windows}
         assert found.through_ms.tolist() == [through[start] for start, _ in sorted(merged)]
+
+    check(scenario)
+
+
+def test_packed_days_of_a_month_come_by_their_start(check: Callable[[Check], None]) -> None:
+    async def scenario(store: Port) -> None:
+        for month, day in (("2026-05", MIDNIGHT - DAY), ("2026-06", MIDNIGHT)):
+            found = await store.packed("contract", month, MIDNIGHT - DAY, MIDNIGHT + 2 * DAY, EVERYTHING)
+            assert {start: plain(rows) for start, rows in found.items()} == {day: expected(day, day + DAY)}
+        assert await store.packed("contract", "2026-06", MIDNIGHT + 1, MIDNIGHT + 2 * DAY, EVERYTHING) == {}
+        [only] = (await store.packed("contract", "2026-06", MIDNIGHT, MIDNIGHT + 1, frozenset({Group.AMOUNTS}))).values()
+        assert set(only) == {Group.AMOUNTS}
 
     check(scenario)
 

@@ -51,6 +51,9 @@ class Store:
         assert (merchant_id, bucket) == (MERCHANT, "2026-11")
         return {group: data.between(start_ms, end_ms) for group, data in reports(FACTS).items() if group in groups}
 
+    async def packed(self, *asked: Any) -> dict[int, Rows]:
+        raise AssertionError(asked)
+
     async def rollups(self, *asked: Any) -> Rollups:
         raise AssertionError(asked)
 

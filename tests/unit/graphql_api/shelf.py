@@ -1,15 +1,15 @@
 """A report store in memory: the stand-in for Cassandra, held to the same contract by tests/integration/graphql_api/test_report_store.py."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from millrace_contracts.windows import Grain as Stored
 from millrace_contracts.windows import bucket, from_ms
-from millrace_graphql.ranges.columns import Group, Rows
+from millrace_graphql.ranges.columns import Group, Rows, decode, encode
 from millrace_graphql.ranges.report_store import Rollups
-from tests.unit.graphql_api.facts import reports
+from tests.unit.graphql_api.facts import DAY, reports
 
 Facts = dict[tuple[int, str], Any]
 
@@ -25,10 +25,12 @@ def gathered(facts: Facts, low: int, high: int) -> Facts:
 
 
 class Shelf:
-    """A report store in memory: 10-minute reports, and those hours and days that were rolled up, each with its completeness."""
+    """A report store in memory: 10-minute reports, hours and days with the completeness of each, and packed days."""
 
-    def __init__(self, facts: Facts, rolled: Mapping[Stored, Mapping[tuple[int, int], int]]) -> None:
+    def __init__(self, facts: Facts, rolled: Mapping[Stored, Mapping[tuple[int, int], int]], packed: Iterable[int] = ()) -> None:
         self._raw = reports(facts)
+        self._packed = sorted(packed)
+        self.packed_spans: list[tuple[int, int]] = []
         self._rolled = {grain: self._shelved(facts, windows) for grain, windows in rolled.items()}
         self.raw_spans: list[tuple[int, int]] = []
 
@@ -45,6 +47,19 @@ class Shelf:
         starts = self._raw[Group.COUNTERS].starts.tolist()
         kept = np.array([start_ms <= at < end_ms and bucket(Stored.TEN_MINUTES, from_ms(at)) == bucket_name for at in starts], bool)
         return {group: self._raw[group].where(kept) for group in groups}
+
+    async def packed(self, merchant_id: str, bucket_name: str, start_ms: int, end_ms: int, groups: frozenset[Group]) -> dict[int, Rows]:
+        self.packed_spans.append((start_ms, end_ms))
+        found = {}
+        for day in self._packed:
+            rows = {group: self._raw[group].between(day, day + DAY) for group in groups}
+            if (
+                start_ms <= day < end_ms
+                and bucket(Stored.TEN_MINUTES, from_ms(day)) == bucket_name
+                and len(next(iter(rows.values())).starts)
+            ):
+                found[day] = {group: decode(group, day, encode(group, day, data)) for group, data in rows.items()}
+        return found
 
     async def rollups(
         self, merchant_id: str, grain: Stored, bucket_name: str, start_ms: int, end_ms: int, groups: frozenset[Group]

@@ -72,12 +72,15 @@ def test_breakdowns_add_up_to_payments_and_gross(facts: dict[tuple[int, str], An
 
 @given(FACTS)
 def test_a_chunk_gives_back_what_was_put_into_it(facts: dict[tuple[int, str], Any]) -> None:
-    for group, data in rows(facts).items():
-        again = decode(group, encode(group, data))
-        assert again.starts.tolist() == data.starts.tolist()
-        assert again.currencies.tolist() == data.currencies.tolist()
-        for name, column in data.values.items():
-            assert list(again.values[name]) == list(column)
+    for group, whole in rows(facts).items():
+        for day in range(0, 3 * DAY, DAY):
+            data = whole.between(day, day + DAY)
+            again = decode(group, day, encode(group, day, data))
+            assert again.starts.tolist() == data.starts.tolist()
+            assert again.currencies.tolist() == data.currencies.tolist()
+            assert again.only == (data.currencies[0] if len(set(data.currencies.tolist())) == 1 else None)
+            for name, column in data.values.items():
+                assert list(again.values[name]) == list(column)
 
 
 @given(FACTS, st.integers(0, 301))
@@ -110,15 +113,12 @@ def test_a_sum_beyond_53_bits_keeps_every_digit() -> None:
 
 
 def test_golden_bytes_of_a_chunk() -> None:
-    data = Table(np.array([600_000, 600_000], np.int64), np.array(["KRW", "USD"]), {"customers": [b"\x01\x02", b""]})
-    header = b'{"n":2,"currencies":["KRW","USD"]}'
-    start = (600_000).to_bytes(8, "little")
-    expected = (
-        b"\x01" + len(header).to_bytes(4, "little") + header + start + start + b"\x00\x01" + b"\x02\0\0\0" + b"\0\0\0\0" + b"\x01\x02"
-    )
-    assert encode(Group.CUSTOMERS, data) == expected
+    data = Table(np.array([DAY + 600_000] * 2, np.int64), np.array(["KRW", "USD"]), {"customers": [b"\x01\x02", b""]})
+    windows = b"\x01\x02\x00" + b"\x02KRWUSD" + b"\x01\x01" + b"\x00\x01"
+    blobs = b"\x01\x02\x00" + b"\x00\x02\x00" + b"\x01\x02"
+    assert encode(Group.CUSTOMERS, DAY, data) == b"\x0e\0\0\0" + windows + b"\x08\0\0\0" + blobs
 
 
 def test_a_chunk_of_another_format_is_refused() -> None:
-    with pytest.raises(ValueError, match="not a chunk of format 1"):
-        decode(Group.COUNTERS, b"\x02rest")
+    with pytest.raises(ValueError, match="of format 1"):
+        decode(Group.COUNTERS, DAY, b"\x05\0\0\0\x02rest")
