@@ -56,8 +56,9 @@ PACKED_TABLE: Final = "packed_days"
 A copy for readers, which may be absent at any time and is never wrong: it is written for days that have closed (``complete_through``
 is not before the day's end) with the ``version`` of the snapshot that it comes from as its write timestamp; and whoever writes 10-minute
 reports of a snapshot of version v first deletes, at the timestamp v - 1, the rows of the days that they stand in, if those days ended
-before the writer's clock + ``PACKED_CLOCK_MS``. What comes from an older snapshot is thus shadowed in whatever order it arrives, and what
-comes from v or later holds what v has. ``bucket`` is the UTC month. A reader asks for the row and, where there is none, for the reports.
+before the writer's clock + ``PACKED_CLOCK_MS`` or before the ``complete_through`` that it knows. What comes from an older snapshot is
+thus shadowed in whatever order it arrives, and what comes from v or later holds what v has. ``bucket`` is the UTC month. A reader asks
+for the row and, where there is none, for the reports (docs/decisions/0016).
 """
 PACKED: Final = ("windows", "numbers", *BREAKDOWNS, *SKETCHES)
 """The columns of packed bytes; ``numbers`` are ``PACKED_NUMBERS``."""

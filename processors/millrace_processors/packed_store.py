@@ -38,7 +38,7 @@ def shadow(target: Target, reports: Reports, clock: Callable[[], int] = now_ms) 
 
     A day that has not ended has no packed row, and leaves no tombstone. Raises as ``report_store.write`` does.
     """
-    last = (clock() + PACKED_CLOCK_MS) // DAY_MS
+    last = max(clock() + PACKED_CLOCK_MS, target.complete_through_ms or 0) // DAY_MS
     days = (reports.window_ms // DAY_MS).tolist()
     ended = sorted({(merchant, day) for merchant, day in zip(reports.merchants, days, strict=True) if day < last})
     statement = f"DELETE FROM {target.keyspace}.{PACKED_TABLE} USING TIMESTAMP ? WHERE merchant_id = ? AND bucket = ? AND day = ?"  # noqa: S608

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,18 @@ from tests.unit.processors_jobs.facts import START_MS, WINDOW_MS, arranged, some
 
 DAY_MS = 86_400_000
 TARGET = Target(CassandraSettings(), "ks", 8, 1.0, version=70, complete_through_ms=START_MS + 9 * DAY_MS)
+BEFORE = replace(TARGET, complete_through_ms=START_MS)
 
 
 def plain(cell: bytes) -> int:
     return int.from_bytes(cell, "big", signed=True)
 
 
-def shadowed(monkeypatch: pytest.MonkeyPatch, reports: Reports, now_ms: int) -> list[tuple[int, str, str, int]]:
+def shadowed(monkeypatch: pytest.MonkeyPatch, reports: Reports, now_ms: int, target: Target = BEFORE) -> list[tuple[int, str, str, int]]:
     """(timestamp, merchant, bucket, day) of each deletion."""
     sent: list[Any] = []
     monkeypatch.setattr(packed_store.report_store, "send", lambda _target, _statement, rows, _what, _key: sent.extend(rows))
-    packed_store.shadow(TARGET, reports, lambda: now_ms)
+    packed_store.shadow(target, reports, lambda: now_ms)
     return [(plain(row[0]), row[1].decode(), row[2].decode(), plain(row[3])) for row in sent]
 
 
@@ -48,6 +50,12 @@ def test_a_day_that_ends_later_than_in_an_hour_leaves_no_tombstone(monkeypatch: 
     both = rollups.joined([one, Reports(**{**vars(one), "window_ms": one.window_ms + DAY_MS})])
     found = shadowed(monkeypatch, both, START_MS + DAY_MS + ahead_ms)
     assert [day for *_, day in found] == [START_MS, START_MS + DAY_MS][:days]
+
+
+@pytest.mark.parametrize(("through", "days"), [(None, 0), (START_MS + DAY_MS - 1, 0), (START_MS + DAY_MS, 1)])
+def test_a_clock_that_is_behind_what_is_complete_is_not_believed(monkeypatch: pytest.MonkeyPatch, through: int | None, days: int) -> None:
+    one = rollups.part(compute(arranged(some(1, 40, windows=1), WINDOW_MS)), 0, 1)
+    assert len(shadowed(monkeypatch, one, START_MS - DAY_MS, replace(TARGET, complete_through_ms=through))) == days
 
 
 @given(st.integers(0, 10**6), st.integers(1, 300), st.integers(1, 700), st.integers(1, 60))
