@@ -50,7 +50,7 @@ EXECUTED: dict[str, dict[str, str]] = {
     "columnsInProcess": {"response_cache_bytes": "0"},
     "everyCacheOff": {"response_cache_bytes": "0", "chunk_cache": "false", "rate_points": "0"},
 }
-"""Executions: columns from Redis, from the process's memory, and from Cassandra."""
+"""Executions: columns from Redis, from the process's memory, and from Cassandra, where the day is packed."""
 CASES = ("hello", "cassandraReads", "redisGets", *KEPT, *EXECUTED, "cold", "fanOut", "peers")
 OPEN_CONNECTIONS = 200
 BUSY = 0.7
@@ -97,7 +97,9 @@ class Bench:
     def limits(self) -> None:
         """What the stores' clients can do alone."""
         if self.wants("cassandraReads"):
-            self.note("cassandraReads", {"perSecond": api_limits.cassandra_reads(self.environ, self.filled_draws, self.seconds)})
+            for name, shape in (("cassandraReads", "rows"), ("cassandraPackedReads", "packed")):
+                self.note(name, {"perSecond": api_limits.cassandra_reads(self.environ, self.filled_draws, self.seconds, shape)})
+            self.note("packedDay", api_store.costs())
         if self.wants("redisGets"):
             self.note("redisGets", {"perSecond": api_limits.redis_gets(self.environ, self.seconds)})
 
@@ -214,7 +216,7 @@ def _name(case: str, workers: int) -> str:
 def ratios(results: dict[str, Any], workers: int) -> dict[str, float]:
     """The figures that are promised, as parts of their limits, of those that were measured."""
     pairs = [(_name(case, n), _name("hello", n)) for n in sorted({1, workers}) for case in (*KEPT, *EXECUTED)]
-    pairs += [(_name("everyCacheOff", n), "cassandraReads") for n in sorted({1, workers})]
+    pairs += [(_name("everyCacheOff", n), reads) for n in sorted({1, workers}) for reads in ("cassandraReads", "cassandraPackedReads")]
     rates = {name: float(found["perSecond"]) for name, found in results.items() if isinstance(found, dict) and "perSecond" in found}
     if "peerYogaCached" in rates:
         uncached = max(rates[name] for name in ("peerStrawberry", "peerStrawberryTwoWorkers", "peerYoga"))

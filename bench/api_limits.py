@@ -36,28 +36,37 @@ async def _rate(task: Callable[[int], Awaitable[Any]], numbers: Sequence[int], s
     return round(done / (time.perf_counter() - began))
 
 
-def cassandra_reads(environ: Mapping[str, str], numbers: Sequence[int], seconds: float) -> int:
-    """Reads of one day's 144 reports of one merchant, a second, by the driver as it is, from one process."""
+_DAY = (DAY, DAY + timedelta(days=1))
+READS = {
+    "rows": (
+        "SELECT window_start, payments, gross, refunds, refunded_amount, failed, smallest, largest FROM reports "
+        "WHERE merchant_id = ? AND grain = '10m' AND bucket = ? AND window_start >= ? AND window_start < ?",
+        144,
+    ),
+    "packed": ("SELECT day, windows, numbers FROM packed_days WHERE merchant_id = ? AND bucket = ? AND day >= ? AND day < ?", 1),
+}
+"""One day's 144 reports of one merchant, as rows of seven counters, and packed with all ten; and how many rows these are."""
+
+
+def cassandra_reads(environ: Mapping[str, str], numbers: Sequence[int], seconds: float, shape: str = "rows") -> int:
+    """Reads of one day of one merchant in a shape of READS, a second, by the driver as it is, from one process."""
     settings, keyspace = CassandraSettings.load(environ), NamesSettings.load(environ).keyspace
     cluster = Cluster(settings.contact_points(), port=settings.port)
     session = cluster.connect(keyspace)
     session.row_factory = tuple_factory
-    select = session.prepare(
-        "SELECT window_start, payments, gross, refunds, refunded_amount, failed, smallest, largest FROM reports "
-        "WHERE merchant_id = ? AND grain = '10m' AND bucket = ? AND window_start >= ? AND window_start < ?"
-    )
+    statement, count = READS[shape]
+    select = session.prepare(statement)
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
 
         async def read(number: int) -> None:
             answer: asyncio.Future[Any] = loop.create_future()
-            arguments = [merchant_name(number), f"{DAY:%Y-%m}", DAY, DAY + timedelta(days=1)]
-            session.execute_async(select, arguments).add_callbacks(
+            session.execute_async(select, [merchant_name(number), f"{DAY:%Y-%m}", *_DAY]).add_callbacks(
                 lambda rows: loop.call_soon_threadsafe(answer.set_result, rows),
                 lambda error: loop.call_soon_threadsafe(answer.set_exception, error),
             )
-            assert len(await answer) == 144
+            assert len(await answer) == count
 
         return await _rate(read, numbers, seconds)
 
