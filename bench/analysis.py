@@ -36,7 +36,7 @@ import analysis_upserts
 from analysis_events import PARTITIONS, Events
 from analysis_limits import LIGHT, WHOLE, Duck, differences, our_sums
 from millrace_contracts.reports import PROGRESS_PAYMENTS
-from millrace_processors import decoding, refresh, session, sources, tables
+from millrace_processors import arranging, decoding, refresh, session, sources, tables
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake
 from millrace_processors.payments import PaymentsBatch
@@ -109,7 +109,7 @@ def measure_reprocess(bench: Bench, duck: Duck) -> dict[str, Any]:
     facts = bench.lake.read(snapshot)
     count = facts.count()
     light, whole_limit = duck.seconds(LIGHT), duck.seconds(*WHOLE)
-    arranged = refresh.arranged(facts)
+    arranged = arranging.arranged(facts)
     _, pure = timed(lambda: arranged.mapInArrow(_compute_only, "reports bigint").agg(F.sum("reports")).collect())
     written, whole = timed(lambda: refresh.whole(bench.config, bench.lake, F.lit(True), None))
     return {
@@ -132,7 +132,7 @@ def check_sums(bench: Bench, duck: Duck) -> int:
     """
     snapshot = bench.lake.current()
     assert snapshot is not None
-    made = refresh.arranged(bench.lake.read(snapshot)).mapInArrow(our_sums, "name string, value bigint")
+    made = arranging.arranged(bench.lake.read(snapshot)).mapInArrow(our_sums, "name string, value bigint")
     ours = {row["name"]: row["total"] for row in made.groupBy("name").agg(F.sum("value").alias("total")).collect()}
     if found := differences(ours, duck.sums()):
         raise SystemExit(f"DuckDB has computed something else than we have: {found[:20]}")
@@ -170,7 +170,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "fillEventsPerSecond": {"1st": fill[0], "5th": fill[4], "10th": fill[9]},
         "reprocess": {name: statistics.median(each[name] for each in again) for name in again[0]},
         "equalSums": equal_sums,
-        "upserts": analysis_upserts.measure(refresh.arranged(bench.lake.read(snapshot)), target),
+        "upserts": analysis_upserts.measure(arranging.arranged(bench.lake.read(snapshot)), target),
         "lakeBytesPerMillionFacts": round(sum(Path(each).stat().st_size for each in files) / again[0]["facts"] * 1e6),
         "lakeFiles": len(files),
         "cores": psutil.cpu_count(),

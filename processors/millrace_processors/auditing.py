@@ -24,7 +24,19 @@ from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
 from millrace_contracts.windows import WINDOW, from_ms
-from millrace_processors import audit_places, certificates, decoding, facts, mongo_facts, packing, refresh, report_diff, sources, tables
+from millrace_processors import (
+    arranging,
+    audit_places,
+    certificates,
+    decoding,
+    facts,
+    mongo_facts,
+    packing,
+    refresh,
+    report_diff,
+    sources,
+    tables,
+)
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.audit_places import Places
 from millrace_processors.errors import CommandError
@@ -151,7 +163,7 @@ def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, sc
         )
     )
     task = functools.partial(_task, refresh.sink_of(config, newest, None, refresh.Mode.COMPARE))
-    verdicts = refresh.arranged(facts_of).mapInArrow(task, _VERDICTS).groupBy("window_ms")
+    verdicts = arranging.arranged(facts_of).mapInArrow(task, _VERDICTS).groupBy("window_ms")
     of_reports = verdicts.agg(
         F.sum("reports").alias("reports"), F.sum("differing").alias("differing_reports"), F.max("example").alias("example")
     )

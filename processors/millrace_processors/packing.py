@@ -17,9 +17,10 @@ from pyspark.sql import functions as F
 from millrace_contracts.packed import DAY_MS
 from millrace_contracts.windows import from_ms
 from millrace_processors import packed_store, pruning, traits
+from millrace_processors.arranging import NEEDED
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake, Snapshot
-from millrace_processors.refresh import BROADCAST_KEYS, NEEDED, sink_of
+from millrace_processors.refresh import BROADCAST_KEYS, sink_of
 from millrace_processors.report_store import Target
 from millrace_processors.rollup_run import Run
 from millrace_processors.settings import Config

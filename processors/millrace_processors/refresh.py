@@ -13,18 +13,15 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from millrace_contracts.settings import RedisSettings
-from millrace_contracts.windows import WINDOW_MS, Grain
-from millrace_processors import notices, packed_store, pruning, report_diff, report_store, reports, traits
+from millrace_contracts.windows import Grain
+from millrace_processors import notices, packed_store, pruning, report_diff, report_store, reports
+from millrace_processors.arranging import arranged
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.settings import Config
 from millrace_processors.steps import Steps
 
-NEEDED = (
-    *KEY, "fact_id", "amount", "points_used", "points_earned", "customer_key", "version", "version_order",
-)  # fmt: skip
-"""What a report is made of, beside the traits."""
 _COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added", "newer")
 _AUDIT = ", ".join(f"{name} bigint" for name in _COUNTS) + ", examples array<string>"
 _ROW = pa.schema([*((name, pa.int64()) for name in _COUNTS), ("examples", pa.list_(pa.string()))])
@@ -91,7 +88,7 @@ def touched(
             few = keys.toArrow().group_by(list(KEY)).aggregate([])
             facts = lake.read(newest).where(pruning.condition(pruning.extent_of(few)))
         with steps("reports"):
-            here = facts.join(F.broadcast(lake.session.createDataFrame(few)), list(KEY), "left_semi")
+            here = of_keys(facts, lake.session.createDataFrame(few), few.num_rows)
             return write(config, here, newest, complete_through_ms, mode, FEW_TASKS)
     keys = keys.distinct().persist()
     try:
@@ -99,10 +96,18 @@ def touched(
             extent = pruning.extent(keys)
         with steps("reports"):
             facts = lake.read(newest).where(pruning.condition(extent))
-            small = F.broadcast(keys) if extent.keys <= BROADCAST_KEYS else keys
-            return write(config, facts.join(small, list(KEY), "left_semi"), newest, complete_through_ms, mode)
+            return write(config, of_keys(facts, keys, extent.keys), newest, complete_through_ms, mode)
     finally:
         keys.unpersist()
+
+
+def of_keys(facts: DataFrame, keys: DataFrame, count: int) -> DataFrame:
+    """The facts of so many keys, found by one number for each key.
+
+    Another key with the same number (of 2^64) would be computed too, whole, and come to what it is already.
+    """
+    wanted = keys.select(F.xxhash64(*KEY).alias("wanted"))
+    return facts.join(F.broadcast(wanted) if count <= BROADCAST_KEYS else wanted, F.xxhash64(*KEY) == F.col("wanted"), "left_semi")
 
 
 def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: int | None, mode: Mode = Mode.WRITE) -> Refreshed:
@@ -147,21 +152,6 @@ def sink_of(
         grain=grain,
     )
     return Sink(target, config.redis, config.names.redis_prefix, mode)
-
-
-def arranged(facts: DataFrame, tasks: int | None = None) -> DataFrame:
-    """Facts as ``reports.compute`` wants them: the keys of one merchant and day in one task, sorted.
-
-    However many facts a merchant has, its task sorts them on disk if need be, and takes them a batch at a time.
-    """
-    window = (F.unix_millis("window_start") / WINDOW_MS).cast("bigint")
-    # One number that sorts by merchant, then by time: most comparisons of the sort end there. 2^21 windows are 39 years.
-    order = F.shiftleft(F.xxhash64("merchant_id"), 21).bitwiseOR(F.pmod(window, F.lit(1 << 21)))
-    by = ("merchant_id", F.to_date("window_start"))
-    needed = facts.select(*NEEDED, traits.column())
-    spread = needed.repartition(tasks, *by) if tasks else needed.repartition(*by)
-    order_by = (order, *KEY, "fact_id", F.col("version").desc(), F.col("version_order").desc())
-    return spread.sortWithinPartitions(*order_by)
 
 
 def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -161,7 +161,7 @@ def _touched_by(config: Config, lake: Lake, more: DataFrame, through_ms: int | N
         snapshot = newest or Snapshot(0, None, lake.epoch(), None)
         if newest is not None:
             held = lake.read(newest).where(pruning.condition(extent)).select(*COLUMNS)
-            more = held.join(F.broadcast(keys) if extent.keys <= refresh.BROADCAST_KEYS else keys, list(KEY), "left_semi").unionByName(more)
+            more = refresh.of_keys(held, keys, extent.keys).unionByName(more)
         return refresh.write(config, more, snapshot, through_ms, Mode.COMPARE)
     finally:
         keys.unpersist()

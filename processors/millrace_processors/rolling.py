@@ -19,9 +19,10 @@ from millrace_contracts.reports import REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain, bucket, from_ms
 from millrace_processors import packed_store, packing, pruning, report_store, rollup_run, traits
+from millrace_processors.arranging import NEEDED
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake
-from millrace_processors.refresh import BROADCAST_KEYS, NEEDED, Sink, put, sink_of
+from millrace_processors.refresh import BROADCAST_KEYS, Sink, put, sink_of
 from millrace_processors.rollup_run import WINDOW, Run, extent, placed
 from millrace_processors.rollup_state import RollupProgress
 from millrace_processors.settings import Config

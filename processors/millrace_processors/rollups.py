@@ -7,7 +7,8 @@ merge is ``merged``: sums, extremes, maps and sketches. Merging is associative, 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, pairwise
 
 import numpy as np
@@ -22,22 +23,52 @@ _VALUE = struct.Struct(">iiqiq")
 """A tuple of two bigints as breakdowns.py writes it: its length, then each with its own."""
 
 
-def whole_windows(pieces: Iterator[Reports]) -> Iterator[Reports]:
-    """Reports sorted by key of which the last of a piece may go on in the next one, as whole ones; as few pieces as before."""
+@dataclass(frozen=True)
+class Piece:
+    """Reports sorted by run, of which the last run may go on in the next piece; a run is one key in nearly all cases.
+
+    ``first`` and ``last`` name the runs at both ends, ``head`` and ``tail`` say of how many reports they are.
+    """
+
+    reports: Reports
+    first: Hashable
+    head: int
+    last: Hashable
+    tail: int
+
+
+def whole_windows(pieces: Iterator[Piece]) -> Iterator[Reports]:
+    """Whole reports, each key once; as few pieces as before."""
     ready: Reports | None = None
     waiting: Reports | None = None
+    run: Hashable = None
     for piece in pieces:
-        if not len(piece):
-            continue
-        # Only the first report of a piece can be the rest of the one before.
-        found = piece if waiting is None else joined([merged_runs([waiting, part(piece, 0, 1)]), part(piece, 1, len(piece))])
-        if len(found) > 1:
+        found = piece.reports
+        if waiting is not None and piece.first == run:
+            merged = merged_runs([_by_key(joined([waiting, part(found, 0, piece.head)]))])
+            if piece.head == len(found):
+                waiting = merged
+                continue
+            found = joined([merged, part(found, piece.head, len(found))])
+        elif waiting is not None:
+            found = joined([waiting, found])
+        cut = len(found) - piece.tail
+        if cut:
             if ready is not None:
                 yield ready
-            ready = part(found, 0, len(found) - 1)
-        waiting = part(found, len(found) - 1, len(found))
+            ready = part(found, 0, cut)
+        waiting, run = part(found, cut, len(found)), piece.last
     if waiting is not None:
         yield waiting if ready is None else joined([ready, waiting])
+
+
+def _by_key(reports: Reports) -> Reports:
+    """A few reports in the order of their keys."""
+    keys = list(zip(reports.merchants, reports.window_ms.tolist(), reports.currencies, strict=True))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    if order == list(range(len(keys))):
+        return reports
+    return joined([part(reports, at, at + 1) for at in order])
 
 
 def merged_runs(pieces: Sequence[Reports]) -> Reports:

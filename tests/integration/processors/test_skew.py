@@ -12,7 +12,7 @@ from datasketches import compact_theta_sketch
 from pyspark.sql import functions as F
 
 from millrace_contracts import sketches
-from millrace_processors import refresh
+from millrace_processors import arranging, refresh
 from millrace_processors.arrow_batches import whole_facts
 from millrace_processors.facts import COLUMNS
 from tests.integration.processors.conftest import Place
@@ -56,7 +56,7 @@ def skewed(place: Place) -> Iterator[Place]:
 def test_a_worker_holds_a_batch_of_the_large_merchant_and_not_its_window(skewed: Place) -> None:
     newest = skewed.lake.current()
     assert newest is not None
-    tasks = refresh.arranged(skewed.lake.read(newest)).mapInArrow(held, "facts bigint, most bigint").collect()
+    tasks = arranging.arranged(skewed.lake.read(newest)).mapInArrow(held, "facts bigint, most bigint").collect()
     assert sum(task["facts"] for task in tasks) == FACTS * 11 // 10 + OTHERS
     assert max(task["facts"] for task in tasks) > 20 * ROWS, "its window is in one task"
     assert max(task["most"] for task in tasks) <= ROWS + 1, "a batch, and what the next one adds to its last fact"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,11 @@ from pyspark.sql import functions as F
 from millrace_contracts import packed
 from millrace_contracts.reports import BREAKDOWNS, COUNTERS, PACKED, PACKED_TABLE, SKETCHES
 from millrace_contracts.windows import Grain, from_ms
-from millrace_processors import packed_store, packing, refresh, reprocessing, rolling
+from millrace_graphql.ranges.cassandra import Cassandra
+from millrace_graphql.ranges.columns import Group, Rows
+from millrace_graphql.ranges.raw_reports import RawReports
+from millrace_graphql.ranges.report_store import ReportStore
+from millrace_processors import arranging, packed_store, packing, refresh, reprocessing, rolling
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.refresh import Mode
 from millrace_processors.rolling import Rolled
@@ -58,6 +63,34 @@ def closed(reports: Reports, through: int) -> Reports:
     return {key: row for key, row in reports.items() if key[1] - key[1] % DAY + DAY <= through}
 
 
+async def _answers(pipeline: Pipeline, through: int) -> list[dict[str, Any]]:
+    cassandra = Cassandra(pipeline.config.cassandra, pipeline.config.names.keyspace, 8, 20)
+    cassandra.start()
+    try:
+        await cassandra.tried(60)
+        reader, groups = RawReports(ReportStore(cassandra)), frozenset(Group)
+        names = sorted({merchant for merchant, _, _ in pipeline.reports()})
+        read = [await reader.read(name, TODAY, TODAY + 2 * DAY, groups, packed) for packed in (through, None) for name in names]
+    finally:
+        await cassandra.stop()
+    return [plain(rows) for rows in read]
+
+
+def plain(rows: Rows) -> dict[str, Any]:
+    """Every column with its keys."""
+    return {
+        name: list(zip(data.starts.tolist(), data.currencies.tolist(), list(column), strict=True))
+        for data in rows.values()
+        for name, column in data.values.items()
+    }
+
+
+def agree(pipeline: Pipeline, through: int) -> None:
+    """The API reads the same with packed days as without them."""
+    found = asyncio.run(_answers(pipeline, through))
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
+
+
 def days_of(reports: Reports) -> set[tuple[str, int]]:
     return {(merchant, start - start % DAY) for merchant, start, _ in reports}
 
@@ -72,6 +105,7 @@ def test_days_are_packed_as_they_close_and_again_after_a_late_fact(pipeline: Pip
     first = versions(pipeline)
     assert set(first) == {(name, TODAY) for name in ("m0", "m1", "m2")}, "the day after is open"
     assert unpacked(pipeline) == closed(pipeline.reports(), TODAY + DAY)
+    agree(pipeline, TODAY + DAY)
     assert rolled(pipeline).packed == 0, "nothing has changed"
 
     # A late fact, of a currency that was not there: its day is no longer packed, and those of other merchants are.
@@ -79,10 +113,12 @@ def test_days_are_packed_as_they_close_and_again_after_a_late_fact(pipeline: Pip
     pipeline.produce([change("c", late, at=900)])
     pipeline.live()
     assert versions(pipeline) == {key: version for key, version in first.items() if key[0] != "m1"}
+    agree(pipeline, TODAY + DAY)
     assert rolled(pipeline).packed == 1
     second = versions(pipeline)
     assert second["m1", TODAY] > first["m1", TODAY]
     assert unpacked(pipeline) == closed(pipeline.reports(), TODAY + DAY)
+    agree(pipeline, TODAY + DAY)
     assert any(currency == "KRW" for _, _, currency in unpacked(pipeline))
 
     # A reprocess writes the reports again without adding facts: it packs what it has shadowed.
@@ -97,7 +133,7 @@ def test_an_older_rollup_that_ends_late_does_not_come_back(pipeline: Pipeline) -
     snapshot = pipeline.lake.current()
     assert snapshot is not None
     target = refresh.sink_of(pipeline.config, snapshot, TODAY + DAY).target
-    facts = refresh.arranged(pipeline.lake.read(snapshot), 1).toArrow().to_batches()
+    facts = arranging.arranged(pipeline.lake.read(snapshot), 1).toArrow().to_batches()
     [(older, _)] = list(whole_reports(iter(facts)))
     pipeline.produce([change("c", payment("p2", paidAt=T0 + 2 * MINUTE), at=2)])
     pipeline.live()  # deletes at the version before its own

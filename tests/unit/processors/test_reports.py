@@ -172,10 +172,10 @@ def test_every_report_follows_its_definition_however_the_facts_are_cut_into_batc
         for index, key in enumerate(zip(found.merchants, found.window_ms.tolist(), found.currencies, strict=True)):
             assert key not in got
             got[key] = row(found, index)
-    assert got == _by_definition(facts)
+    assert got == by_definition(facts)
 
 
-def _by_definition(facts: list[dict[str, Any]]) -> dict[tuple[str, int, str], dict[str, Any]]:
+def by_definition(facts: list[dict[str, Any]]) -> dict[tuple[str, int, str], dict[str, Any]]:
     windows: dict[tuple[str, int, str], list[dict[str, Any]]] = defaultdict(list)
     for each in facts:
         windows[each["merchant_id"], each["window_start"] // 1000, each["currency"]].append(each)
