@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import structlog
 from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, RequestExecutionException
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import ConstantSpeculativeExecutionPolicy, DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
-from cassandra.query import PreparedStatement, tuple_factory
+from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
 
 from millrace_contracts.reports import PROGRESS_PAYMENTS, PROGRESS_TABLE
 from millrace_contracts.settings import CassandraSettings
@@ -25,6 +26,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 PAGE_ROWS = 5_000
 SPECULATIVE_DELAY_SECONDS = 0.5
 """A read is idempotent: after this time another replica is asked too."""
+_BIGINT = struct.Struct(">q")
 Columns = dict[str, Any]
 """The rows of an answer as columns of equal length, by name: sequences in which a null is None, or arrays."""
 
@@ -126,9 +128,10 @@ class Cassandra:
         session.client_protocol_handler = ColumnsHandler
         return cluster, session
 
-    async def read(self, statement: str, arguments: Sequence[Any], page_rows: int = PAGE_ROWS) -> Columns:
+    async def read(self, statement: str, arguments: Sequence[str | int], page_rows: int = PAGE_ROWS) -> Columns:
         """The rows of an idempotent SELECT, all pages, as columns; ``{ks}`` in the statement stands for the keyspace.
 
+        Instants among the arguments are epoch milliseconds, as bigints are numbers.
         ``page_rows`` is a property of the statement: the first call with it says how many rows come at a time.
 
         Raises:
@@ -158,7 +161,7 @@ class Cassandra:
                     self._prepared[statement] = found
         return found
 
-    async def _execute(self, session: Session, prepared: PreparedStatement, arguments: Sequence[Any]) -> Columns:
+    async def _execute(self, session: Session, prepared: PreparedStatement, arguments: Sequence[str | int]) -> Columns:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Any]] = loop.create_future()
         pages: list[Any] = []
@@ -171,7 +174,7 @@ class Cassandra:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the process is stopping
                 loop.call_soon_threadsafe(settle, action, value)
 
-        request = session.execute_async(prepared, arguments)
+        request = session.execute_async(_bound(prepared, arguments))
 
         def page(more: Any) -> None:
             pages.append(more)
@@ -196,6 +199,13 @@ def _columns(names: list[str], pages: list[Any]) -> Columns:
 
 def _tuples(page: Any, names: list[str]) -> Any:
     return zip(*(found.tolist() for found in columns(page).values()), strict=True) if isinstance(page, np.ndarray) else page
+
+
+def _bound(prepared: PreparedStatement, arguments: Sequence[str | int]) -> BoundStatement:
+    """The statement with its arguments in the protocol's bytes: the driver's own conversion takes ten times as long."""
+    bound = BoundStatement(prepared)
+    bound.values = [argument.encode() if isinstance(argument, str) else _BIGINT.pack(argument) for argument in arguments]
+    return bound
 
 
 def _prepared(session: Session, statement: str, page_rows: int) -> PreparedStatement:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from millrace_contracts.windows import Grain as Stored
@@ -61,11 +62,14 @@ class RawReports:
             return await self._rows(merchant_id, start_ms, end_ms, groups)
         low, high = max(start_ms, days[0]), min(end_ms, days[-1] + DAY_MS)
         edges = [span for span in ((start_ms, low), (high, end_ms)) if span[0] < span[1]]
-        found, *parts = await asyncio.gather(
-            self._packed(merchant_id, days, groups), *(self._spanned(merchant_id, [span], groups) for span in edges)
-        )
+        beside = [self._spanned(merchant_id, [span], groups) for span in edges]
+        # A task of its own for a lone read would cost as much as all else that is done here.
+        if beside:
+            found, *parts = await asyncio.gather(self._packed(merchant_id, days, groups), *beside)
+        else:
+            found, parts = await self._packed(merchant_id, days, groups), []
         missing = [day for day in days if day not in found]
-        if not missing and len(found) == 1 and not edges:
+        if not missing and not edges and len(found) == 1:
             [only] = found.values()
             return {group: data.between(start_ms, end_ms) for group, data in only.items()}
         parts += await asyncio.gather(*(self._spanned(merchant_id, run, groups) for run in _runs(missing, low, high)))
@@ -75,7 +79,9 @@ class RawReports:
 
     async def _packed(self, merchant_id: str, days: list[int], groups: Groups) -> dict[int, Rows]:
         start_ms, end_ms = days[0], days[-1] + DAY_MS
-        months = buckets(Stored.TEN_MINUTES, from_ms(start_ms), from_ms(end_ms))
+        months = months_of(start_ms, end_ms)
+        if len(months) == 1:
+            return dict(await self._store.packed(merchant_id, months[0], start_ms, end_ms, groups))
         found = await asyncio.gather(*(self._store.packed(merchant_id, month, start_ms, end_ms, groups) for month in months))
         return {day: rows for part in found for day, rows in part.items()}
 
@@ -85,11 +91,17 @@ class RawReports:
         return {low: {group: data.between(low, high) for group, data in rows.items()} for low, high in spans}
 
     async def _rows(self, merchant_id: str, start_ms: int, end_ms: int, groups: Groups) -> Rows:
-        months = buckets(Stored.TEN_MINUTES, from_ms(start_ms), from_ms(end_ms))
+        months = months_of(start_ms, end_ms)
         if len(months) == 1:
             return await self._store.read(merchant_id, months[0], start_ms, end_ms, groups)
         found = await asyncio.gather(*(self._store.read(merchant_id, month, start_ms, end_ms, groups) for month in months))
         return {group: joined(group, [part[group] for part in found]) for group in groups}
+
+
+@lru_cache(4_096)
+def months_of(start_ms: int, end_ms: int) -> list[str]:
+    """The buckets of [start, end), which nobody may write to: the same ranges are asked for of many merchants."""
+    return buckets(Stored.TEN_MINUTES, from_ms(start_ms), from_ms(end_ms))
 
 
 def packable(start_ms: int, end_ms: int, packed_ms: int | None) -> list[int]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from millrace_contracts.reports import BREAKDOWNS, CUSTOMERS_TABLE, PACKED_TABLE, REPORTS_TABLE, SKETCHES
 from millrace_contracts.windows import Grain as Stored
-from millrace_contracts.windows import from_ms
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_reports
 from millrace_graphql.ranges.columns import COLUMNS, PACKED_COLUMNS, Group, Ints, Rows, table, unpacked
@@ -59,7 +58,7 @@ class ReportStore:
         """
         note_reports(merchant_id, start_ms, end_ms)
         wanted, statement = _packed_statement(frozenset(groups))
-        found = await self._cassandra.read(statement, (merchant_id, bucket, from_ms(start_ms), from_ms(end_ms)), PACKED_PAGE)
+        found = await self._cassandra.read(statement, (merchant_id, bucket, start_ms, end_ms), PACKED_PAGE)
         days: dict[int, Rows] = {}
         for place, (day_ms, through_ms) in enumerate(zip(found["day_ms"], found["through_ms"], strict=True)):
             if through_ms is not None and through_ms >= day_ms + DAY_MS:
@@ -77,7 +76,7 @@ class ReportStore:
             f"SELECT to_unix_timestamp(window_start) AS start_ms, {', '.join(CUSTOMER_COLUMNS)} FROM {{ks}}.{CUSTOMERS_TABLE} "  # noqa: S608 - names of our own
             "WHERE merchant_id = ? AND window_start >= ? AND window_start < ?"
         )
-        found = await self._cassandra.read(statement, (merchant_id, from_ms(start_ms), from_ms(end_ms)))
+        found = await self._cassandra.read(statement, (merchant_id, start_ms, end_ms))
         return integers(found["start_ms"]), {name: integers(found[name]) for name in CUSTOMER_COLUMNS}
 
     async def _read(
@@ -91,7 +90,7 @@ class ReportStore:
             "WHERE merchant_id = ? AND grain = ? AND bucket = ? AND window_start >= ? AND window_start < ?"
         )
         start_ms, end_ms = within
-        found = await self._cassandra.read(statement, (merchant_id, grain.value, bucket, from_ms(start_ms), from_ms(end_ms)))
+        found = await self._cassandra.read(statement, (merchant_id, grain.value, bucket, start_ms, end_ms))
         keys = (integers(found["start_ms"]), found["currency"])
         values = {name: _column(name, found[name]) for name in columns}
         return {group: table(group, keys, values) for group in wanted}, found

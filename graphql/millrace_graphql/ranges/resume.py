@@ -56,8 +56,8 @@ class Resume:
             "WHERE merchant_id = ? AND grain = ? AND bucket = ? AND window_start >= ? AND window_start < ?"
         )
         grain = Grain.TEN_MINUTES
-        bounds = (from_ms(start), from_ms(start + DAY_MS))
-        rows = await self._cassandra.read(statement, (merchant_id, grain.value, bucket(grain, bounds[0]), *bounds))
+        place = bucket(grain, from_ms(start))
+        rows = await self._cassandra.read(statement, (merchant_id, grain.value, place, start, start + DAY_MS))
         plain = [list(map(kind, rows[name])) for name, kind in (("start_ms", int), ("currency", str), ("version", int))]
         triples = zip(*plain, strict=True)
         return [(start_ms, currency, version) for start_ms, currency, version in triples if version > after]
