@@ -7,8 +7,12 @@ one live-sized batch after another without a pause. Of a batch's events 80 % are
 updates of earlier ones (a refund is added) and 5 % come a second time. A fourth of the batches fills one 10-minute window, so that every
 fourth has the same to do. Small files are joined as in the demo, but once a fourth.
 
-Sampled after each batch: resident memory of the driver's JVM, of the driver's Python and of the workers, seconds of the steps; once a
-fourth the heap that is alive after a full collection (where `jcmd` is), files of the lake's metadata and of the checkpoint.
+Sampled after each batch: resident memory of the driver's JVM (its heap, and everything else), of the driver's Python and of the workers
+(all, and by process), seconds of the steps; twenty times the heap that is alive after a full collection (this needs `jcmd`); once a fourth
+what the JVM says of its memory outside of the heap, files of the lake's metadata and of the checkpoint.
+
+Flat is what, over the last half, grows by less than MOST_GROWTH or LEAST_MIB in 100 batches. Resident memory of the heap is not asked: it
+grows to what `MILLRACE_SPARK_DRIVER_MEMORY` allows, whatever is in it; what is alive in it is.
 """
 
 from __future__ import annotations
@@ -44,6 +48,10 @@ QUARTERS = 4
 MOST_GROWTH = 0.02
 """Flat is what grows by less than this share of itself in 100 batches, or by less than LEAST_MIB."""
 LEAST_MIB = 4.0
+FLAT = ("driverJvmOther", "driverPython", "workers", "liveHeap")
+LIVE = 20
+"""How often the live heap is looked at."""
+_TRACKED = {"JAVA_TOOL_OPTIONS": "-XX:NativeMemoryTracking=summary"}
 PATIENCE_SECONDS = 120
 
 
@@ -79,9 +87,10 @@ class Job:
 
     def __init__(self, environ: dict[str, str], log: Path) -> None:
         self._log = log
+        self._heap: tuple[int, int] | None = None
         command = [sys.executable, "-m", "millrace", "process", "stream", "--query", "payments", "--trigger", "0 seconds"]
         self._file = log.open("wb")
-        self._process = subprocess.Popen(command, env=environ, stderr=self._file, stdout=self._file)
+        self._process = subprocess.Popen(command, env={**environ, **_TRACKED}, stderr=self._file, stdout=self._file)
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """What the log says of each batch, as it comes.
@@ -103,25 +112,54 @@ class Job:
             time.sleep(0.05)
 
     def memory(self) -> dict[str, float]:
-        """MiB of resident memory."""
-        found = {"driverPython": _rss(psutil.Process(self._process.pid)), "driverJvm": 0.0, "workers": 0.0}
+        """MiB of resident memory, and how many workers there are."""
+        found = {"driverPython": _rss(psutil.Process(self._process.pid)), "workers": 0.0, "largestWorker": 0.0, "workerProcesses": 0.0}
         for child in psutil.Process(self._process.pid).children(recursive=True):
             try:
-                name = "driverJvm" if child.name() == "java" else "workers"
-                found[name] += _rss(child)
-            except psutil.Error:
+                size = _rss(child)
+                if child.name() == "java":
+                    heap = self._heap_resident(child.pid)
+                    found |= {"driverJvmHeap": heap, "driverJvmOther": size - heap}
+                    continue
+            except (psutil.Error, OSError):
                 continue
+            found["workers"] += size
+            found["largestWorker"] = max(found["largestWorker"], size)
+            found["workerProcesses"] += 1
         return found
 
-    def live_heap(self) -> float | None:
+    def _heap_resident(self, java: int) -> float:
+        """MiB of the heap's addresses that are resident."""
+        if self._heap is None:
+            told = _jcmd(java, "GC.heap_info")
+            ends = [int(each, 16) for each in re.findall(r"0x([0-9a-f]{8,16})", told)]
+            self._heap = min(ends), max(ends)
+        total = 0
+        with Path(f"/proc/{java}/smaps").open() as lines:
+            inside = False
+            for line in lines:
+                if span := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+                    inside = int(span[1], 16) < self._heap[1] and int(span[2], 16) > self._heap[0]
+                elif inside and line.startswith("Rss:"):
+                    total += int(line.split()[1])
+        return total / 1024
+
+    def live_heap(self) -> float:
         """MiB of the JVM's heap that a full collection leaves, without the arrays of long: the sorts of the next batch hold those."""
-        jcmd = shutil.which("jcmd")
-        java = next((each for each in psutil.Process(self._process.pid).children(recursive=True) if each.name() == "java"), None)
-        if jcmd is None or java is None:
-            return None
-        told = subprocess.run([jcmd, str(java.pid), "GC.class_histogram"], check=True, capture_output=True, text=True).stdout
+        told = _jcmd(self._java(), "GC.class_histogram")
         sizes = {name: int(size) for size, name in re.findall(r"^ *\d+: +\d+ +(\d+) +(\S+)", told, re.MULTILINE)}
         return round((sum(sizes.values()) - sizes.get("[J", 0)) / MIB, 1)
+
+    def outside_the_heap(self) -> dict[str, float]:
+        """MiB that the JVM has taken for each of its own purposes, the largest of them."""
+        told = re.findall(
+            r"^- +(.+?) \(reserved=\d+KB, committed=(\d+)KB", _jcmd(self._java(), "VM.native_memory", "summary"), re.MULTILINE
+        )
+        sizes = {name.strip(): round(int(size) / 1024, 1) for name, size in told if name.strip() != "Java Heap"}
+        return dict(sorted(sizes.items(), key=lambda item: -item[1])[:8])
+
+    def _java(self) -> int:
+        return next(each.pid for each in psutil.Process(self._process.pid).children(recursive=True) if each.name() == "java")
 
     def stop(self) -> int:
         """Stop as an operator would; the exit code."""
@@ -129,6 +167,10 @@ class Job:
         code = self._process.wait(120)
         self._file.close()
         return code
+
+
+def _jcmd(pid: int, *command: str) -> str:
+    return subprocess.run(["jcmd", str(pid), *command], check=True, capture_output=True, text=True).stdout
 
 
 def _rss(process: psutil.Process) -> float:
@@ -141,8 +183,10 @@ def soak(job: Job, batches: int, home: Path) -> list[dict[str, Any]]:
     for told in job.batches():
         row = {"seconds": sum(told["seconds"].values()), "steps": told["seconds"], "reports": told["reports"], **job.memory()}
         rows.append(row)
+        if len(rows) % max(1, batches // LIVE) == 0:
+            row["liveHeap"] = job.live_heap()
         if len(rows) % (batches // QUARTERS) == 0:
-            row |= {"liveHeap": job.live_heap(), **files(home)}
+            row |= {"jvmOutsideOfHeap": job.outside_the_heap(), **files(home)}
             kept = {name: value for name, value in row.items() if name != "steps"}
             print(f"{len(rows)} of {batches} batches: {kept}", flush=True)
         if len(rows) == batches:
@@ -173,16 +217,16 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     size = len(rows) // QUARTERS
     first, last, settled = rows[:size], rows[-size:], rows[-2 * size :]
     found: dict[str, Any] = {}
-    for name in ("driverJvm", "driverPython", "workers", "seconds"):
-        level = statistics.median(row[name] for row in settled)
-        slope = growth([row[name] for row in settled]) * 100
+    for name in ("driverJvmHeap", "driverJvmOther", "driverPython", "workers", "largestWorker", "workerProcesses", "seconds", "liveHeap"):
+        values = [[row[name] for row in part if name in row] for part in (first, last, settled)]
+        slope = growth(values[2]) * 100 * (len(values[2]) / len(settled))
         found[name] = {
-            "firstFourth": round(statistics.median(row[name] for row in first), 2),
-            "lastFourth": round(statistics.median(row[name] for row in last), 2),
+            "firstFourth": round(statistics.median(values[0]), 2),
+            "lastFourth": round(statistics.median(values[1]), 2),
             "per100Batches": round(slope, 3),
         }
-        if name != "seconds":
-            found[name]["flat"] = slope <= max(LEAST_MIB, MOST_GROWTH * level)
+        if name in FLAT:
+            found[name]["flat"] = slope <= max(LEAST_MIB, MOST_GROWTH * statistics.median(values[2]))
     return {
         **found,
         "stepSeconds": {
@@ -190,7 +234,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             for name in rows[-1]["steps"]
         },
         "fourths": [
-            {name: row[name] for name in ("liveHeap", "metadataFiles", "newestTableMetadataBytes", "dataFiles", "checkpointFiles")}
+            {name: row[name] for name in ("jvmOutsideOfHeap", "metadataFiles", "newestTableMetadataBytes", "dataFiles", "checkpointFiles")}
             for row in rows[size - 1 :: size]
         ],
     }
@@ -203,6 +247,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=200)
     parser.add_argument("--events", type=int, default=2_000, help="change events of one batch")
     options = parser.parse_args()
+    if shutil.which("jcmd") is None:
+        parser.error("jcmd of a JDK is needed on the PATH")
     if options.batches % QUARTERS:
         parser.error("--batches is a multiple of four")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped either way
