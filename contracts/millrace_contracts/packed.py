@@ -18,11 +18,11 @@ Equal reports give equal bytes (I6). The bytes outlive a process: tests/unit/con
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, pairwise
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -43,6 +43,22 @@ Map = Mapping[str, Sequence[int]]
 _HEAD = struct.Struct("<BH")
 _TYPES = tuple(np.dtype(f"<i{1 << code}") for code in range(4))
 _BOUNDS = tuple((np.iinfo(kind).min, np.iinfo(kind).max) for kind in _TYPES)
+
+
+class _Run(NamedTuple):
+    """Columns of one width, which are stored behind one another as the rows [low, high) of a matrix."""
+
+    low: int
+    high: int
+    kind: np.dtype[Any]
+    places: tuple[int, ...]
+
+
+class _Layout(NamedTuple):
+    """``rows``: the row of each column; those of zeros are the last ones."""
+
+    runs: tuple[_Run, ...]
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -105,29 +121,25 @@ def encode_numbers(columns: Sequence[Ints]) -> bytes:
     """Bytes of columns of equal length."""
     widths = bytes(_width(column) for column in columns)
     layout = _layout(widths)
-    parts = [np.stack([columns[place] for place in places]).astype(_TYPES[code]).tobytes() for code, places in layout]
+    parts = [np.stack([columns[place] for place in run.places]).astype(run.kind).tobytes() for run in layout.runs]
     return b"".join((_head(len(columns[0])), bytes([len(columns)]), widths, *parts))
 
 
-def decode_numbers(data: bytes) -> Sequence[Ints]:
+def decode_numbers(data: bytes) -> list[Ints]:
     """The columns of ``encode_numbers``'s bytes.
 
     Raises:
         ValueError: another format.
     """
     count, k = _count(data), data[3]
-    widths, position = data[4 : 4 + k], 4 + k
+    layout, position = _layout(data[4 : 4 + k]), 4 + k
     whole = np.zeros((k, count), np.int64)
-    found: list[Any] = [None] * k
-    low = 0
-    for code, places in _layout(widths):
-        high, kind = low + len(places), _TYPES[code]
-        whole[low:high] = np.frombuffer(data, kind, len(places) * count, position).reshape(len(places), count)
-        position += len(places) * count * kind.itemsize
-        low = high
-    for row, place in enumerate(_order(widths)):
-        found[place] = whole[row]
-    return found
+    for low, high, kind, _ in layout.runs:
+        size = (high - low) * count
+        whole[low:high] = np.frombuffer(data, kind, size, position).reshape(high - low, count)
+        position += size * kind.itemsize
+    rows = list(whole)
+    return [rows[row] for row in layout.rows]
 
 
 def encode_blobs(blobs: Sequence[bytes]) -> bytes:
@@ -188,14 +200,13 @@ def _width(column: Ints) -> int:
 
 
 @lru_cache(1_024)
-def _layout(widths: bytes) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """(width, places of the columns of this width), by descending width."""
-    codes = sorted(set(widths) - {ZEROS}, reverse=True)
-    return tuple((code, tuple(place for place, each in enumerate(widths) if each == code)) for code in codes)
-
-
-@lru_cache(1_024)
-def _order(widths: bytes) -> tuple[int, ...]:
-    """The places of the columns as they are stored, and then those of zeros."""
-    stored: Iterable[int] = chain.from_iterable(places for _, places in _layout(widths))
-    return (*stored, *(place for place, each in enumerate(widths) if each == ZEROS))
+def _layout(widths: bytes) -> _Layout:
+    """How columns of such widths are stored."""
+    runs: list[_Run] = []
+    order: list[int] = []
+    for code in sorted(set(widths) - {ZEROS}, reverse=True):
+        places = tuple(place for place, each in enumerate(widths) if each == code)
+        runs.append(_Run(len(order), len(order) + len(places), _TYPES[code], places))
+        order += places
+    order += (place for place, each in enumerate(widths) if each == ZEROS)
+    return _Layout(tuple(runs), tuple(order.index(place) for place in range(len(order))))

@@ -179,6 +179,7 @@ def _check_instant(name: str, instant: datetime, grain: Grain, zone: str) -> Non
         raise InvalidArgumentError(name, instant.isoformat(), f"is not on a boundary of {grain.name} ({zone})", fix)
 
 
+@lru_cache(4_096)
 def iso(ms: int) -> str:
     """RFC 3339 in UTC; milliseconds only where there are some."""
     return from_ms(ms).isoformat(timespec="milliseconds" if ms % 1000 else "seconds").replace("+00:00", "Z")
