@@ -52,7 +52,7 @@ FLAT = ("driverJvmOther", "driverPython", "workers", "liveHeap")
 LIVE = 20
 """How often the live heap is looked at."""
 _TRACKED = {"JAVA_TOOL_OPTIONS": "-XX:NativeMemoryTracking=summary"}
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 400
 
 
 def produce(events: Events, batches: int, size: int) -> None:
