@@ -46,8 +46,8 @@ CUSTOMERS_TABLE: Final = "customer_days"
 """New and returning customers by closed day of the merchant's calendar, over all currencies, as exact counts.
 
 A customer is new on the first day on which they have a succeeded payment at the merchant, and returning on every later one;
-``customers`` = ``new_customers`` + ``returning_customers``. ``window_start`` is the first instant of the day, as of the reports of grain
-``1d``. Written by ``process customers``: a row is there once its day is closed, and all of them are as of the ``complete_through`` of
+``customers`` = ``new_customers`` + ``returning_customers``; ``revision`` is that of the day's reports, over all currencies. ``window_start`` is the first instant of the day, as of the reports of grain
+``1d``. Written by ``process customers``: a row is there once its day is closed and holds a fact, and all of them are as of the ``complete_through`` of
 ``PROGRESS_CUSTOMERS``; ``version`` is the guard of I7 as in ``reports``.
 """
 PACKED_TABLE: Final = "packed_days"
@@ -86,8 +86,9 @@ def statements(keyspace: str, replication: str) -> list[str]:
         "merchant_id text PRIMARY KEY, name text, grade text, country text, region text, city text, business_type text, "
         "time_zone text, currency text, status text, version bigint)",
         f"CREATE TABLE IF NOT EXISTS {keyspace}.{CUSTOMERS_TABLE} ("
-        "merchant_id text, window_start timestamp, customers bigint, new_customers bigint, returning_customers bigint, "
+        "merchant_id text, window_start timestamp, customers bigint, new_customers bigint, returning_customers bigint, revision bigint, "
         f"version bigint, complete_through timestamp, PRIMARY KEY (merchant_id, window_start)) WITH compaction = {compaction}",
+        f"ALTER TABLE {keyspace}.{CUSTOMERS_TABLE} ADD IF NOT EXISTS revision bigint",  # of a table that was made before it had one
         f"CREATE TABLE IF NOT EXISTS {keyspace}.{PACKED_TABLE} ("
         f"merchant_id text, bucket text, day timestamp, {', '.join(f'{name} blob' for name in PACKED)}, version bigint, "
         f"complete_through timestamp, PRIMARY KEY ((merchant_id, bucket), day)) WITH compaction = {compaction}",

@@ -68,15 +68,29 @@ def run(config: Config, lake: Lake, session: Session, *, everything: bool = Fals
     return Counted(todo.through_ms, todo.since is None, days, count)
 
 
+def _facts(todo: Run, days: DataFrame | None) -> DataFrame:
+    """The facts of these days (None: of any), and of some others."""
+    facts = todo.lake.read(todo.newest)
+    if days is None:
+        return facts
+    hours = days.select(F.unix_millis(F.date_trunc("hour", WINDOW))).distinct().collect()
+    ranges = rollup_run.extent([from_ms(row[0]) for row in hours], Grain.DAY)
+    return facts.where(pruning.condition(pruning.Extent(len(hours), ranges)))
+
+
+def _revisions(todo: Run, days: DataFrame | None) -> DataFrame:
+    """merchant_id, day, revision: how many versions of facts these days hold (None: any closed day), as the reports count them."""
+    columns = ("merchant_id", "window_start", "currency", "fact_id", "version")
+    placed = rollup_run.placed(todo, _facts(todo, days).select(*columns), Grain.DAY)
+    found = placed if days is None else placed.join(days, list(DAY), "left_semi")
+    return found.groupBy(*DAY).agg(F.count_distinct(*columns[1:]).alias("revision"))
+
+
 def _present(todo: Run, days: DataFrame | None, merchants: DataFrame | None = None) -> DataFrame:
     """merchant_id, day, customer_key of the customers who paid on these days (None: on any), once each."""
-    facts = todo.lake.read(todo.newest)
+    facts = _facts(todo, days)
     if merchants is not None:
         facts = facts.join(merchants, "merchant_id", "left_semi")
-    if days is not None:
-        hours = days.select(F.unix_millis(F.date_trunc("hour", WINDOW))).distinct().collect()
-        ranges = rollup_run.extent([from_ms(row[0]) for row in hours], Grain.DAY)
-        facts = facts.where(pruning.condition(pruning.Extent(len(hours), ranges)))
     live = newest(facts).where((F.col("state.kind") == PAYMENT) & ~F.col("state.retracted") & F.col("state.customer_key").isNotNull())
     placed = rollup_run.placed(todo, live.select("merchant_id", "window_start", "state.customer_key"), Grain.DAY)
     found = placed.select(*DAY, "customer_key")
@@ -122,7 +136,7 @@ def _count(todo: Run, known: DataFrame, touched: DataFrame | None, moved: DataFr
     counts = (
         present.join(new, [*DAY, "customer_key"], "left").groupBy(*DAY).agg(F.count("*").alias("customers"), F.count("new").alias("new"))
     )
-    rows = counts if days is None else days.join(counts, list(DAY), "left").fillna(0)
+    rows = _revisions(todo, days).join(counts, list(DAY), "left").fillna(0)
     sink = functools.partial(_write, todo.config.cassandra, todo.config.names.keyspace, todo.newest.version, todo.through_ms)
     sums = rows.withColumn("day_ms", F.unix_millis(WINDOW)).drop(WINDOW).mapInArrow(sink, "days bigint").agg(F.sum("days")).first()
     if days is not None:
@@ -136,15 +150,15 @@ def _write(
 ) -> Iterator[pa.RecordBatch]:
     """Upsert with the version as the write timestamp (I7)."""
     session = report_store.session(cassandra)
-    columns = "merchant_id, window_start, customers, new_customers, returning_customers, version, complete_through"
-    insert = session.prepare(f"INSERT INTO {keyspace}.{CUSTOMERS_TABLE} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?")  # noqa: S608
+    columns = "merchant_id, window_start, customers, new_customers, returning_customers, revision, version, complete_through"
+    insert = session.prepare(f"INSERT INTO {keyspace}.{CUSTOMERS_TABLE} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?")  # noqa: S608
     through = from_ms(through_ms)
     for batch in batches:
         rows = batch.to_pylist()
         values = [
             (
                 row["merchant_id"], from_ms(row["day_ms"]), row["customers"], row["new"], row["customers"] - row["new"],
-                version, through, version,
+                row["revision"], version, through, version,
             )
             for row in rows
         ]  # fmt: skip

@@ -19,13 +19,14 @@ from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import Range, closed_at
 
 COLUMNS = tuple(column for metric in CUSTOMER_METRICS for column in metric.columns)
+READ = (*COLUMNS, "revision")
 
 
 class Counts(Protocol):
     """Where the counts are read from."""
 
     async def customer_days(self, merchant_id: str, start_ms: int, end_ms: int) -> tuple[Ints, Mapping[str, Ints]]:
-        """Starts of the days in [start, end) that have a row, ascending, and their ``COLUMNS``."""
+        """Starts of the days in [start, end) that have a row, ascending, and their ``READ``."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class CustomerDays:
         values = {name: np.zeros(counted, np.int64) for name in COLUMNS}
         for name, column in values.items():
             column[places[kept]] = columns[name][kept]
-        return cls(merchant_id, asked, values, Freshness(progress, asked))
+        revision = int(columns["revision"][kept].sum())
+        return cls(merchant_id, asked, values, Freshness(progress, asked, counted=lambda: revision))
 
     @property
     def counted(self) -> Ints:

@@ -14,7 +14,7 @@ from millrace_contracts.windows import Grain as Stored
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_reports
 from millrace_graphql.ranges.columns import COLUMNS, PACKED_COLUMNS, Group, Ints, Rows, table, unpacked
-from millrace_graphql.ranges.customer_days import COLUMNS as CUSTOMER_COLUMNS
+from millrace_graphql.ranges.customer_days import READ as CUSTOMER_COLUMNS
 from millrace_graphql.ranges.zones import DAY_MS
 
 PACKED_PAGE = 64

@@ -149,9 +149,9 @@ class Store:
         """Write a day's new and returning customers."""
         self.session.execute(
             f"INSERT INTO {self.keyspace}.customer_days "
-            "(merchant_id, window_start, customers, new_customers, returning_customers, version, complete_through) "
-            "VALUES (%s, %s, %s, %s, %s, 1, %s)",
-            (merchant, start, new + returning, new, returning, start),
+            "(merchant_id, window_start, customers, new_customers, returning_customers, revision, version, complete_through) "
+            "VALUES (%s, %s, %s, %s, %s, %s, 1, %s)",
+            (merchant, start, new + returning, new, returning, 2 * new + returning, start),
         )
 
     def progress(self, through: datetime, name: str = "payments") -> None:

@@ -59,6 +59,8 @@ def test_days_are_those_of_the_merchants_calendar_and_the_open_ones_are_missing(
             name: value for name, value in found.items() if name != "freshness"
         }
         assert rest["freshness"]["missing"] == fresh["missing"]
+        # Rows as of the store's fixture: twice the new ones and once the returning ones of each day.
+        assert (fresh["revision"], rest["freshness"]["revision"]) == ("28", "28")
         table = await api.get("/v1/merchants/counted/customers.csv", ["counted"], params=span)
         rows = list(csv.DictReader(io.StringIO(table.text)))
         for name in NAMES:

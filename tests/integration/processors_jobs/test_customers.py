@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millrace_contracts.reports import CUSTOMERS_TABLE
+from millrace_contracts.reports import CUSTOMERS_TABLE, REPORTS_TABLE
 from millrace_processors import customers, first_seen
 from millrace_processors.customers import Counted
 from tests.integration.processors.events import MINUTE, T0, change, payment
@@ -68,6 +68,25 @@ def stored(pipeline: Pipeline) -> Counts:
     return {place: counts for place, counts in found.items() if counts[0]}
 
 
+def revisions(pipeline: Pipeline) -> dict[tuple[str, int], int]:
+    """The revision of each counted day."""
+    columns = "merchant_id, to_unix_timestamp(window_start) AS start, revision"
+    rows = pipeline.session.execute(f"SELECT {columns} FROM {pipeline.config.names.keyspace}.{CUSTOMERS_TABLE}")
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def of_reports(pipeline: Pipeline, zones: Zones, through: int) -> dict[tuple[str, int], int]:
+    """The revisions of the 10-minute reports of each closed day, added up."""
+    columns = "merchant_id, to_unix_timestamp(window_start) AS start, revision, grain"
+    rows = pipeline.session.execute(f"SELECT {columns} FROM {pipeline.config.names.keyspace}.{REPORTS_TABLE}")
+    found: dict[tuple[str, int], int] = defaultdict(int)
+    for merchant, window, revision, grain in rows:
+        start, end = day_of(zones.get(merchant), window)
+        if grain == "10m" and end <= through:
+            found[merchant, start] += revision
+    return found
+
+
 def begin(history: History) -> None:
     """Customers come back, some are not known, and two payments count nowhere yet."""
     for number in range(60):
@@ -102,8 +121,9 @@ def test_counts_follow_whatever_happens_to_a_payment(pipeline: Pipeline, monkeyp
     begin(history)
     follow()
     first = counted(pipeline)
-    assert (first.everything, first.days) == (True, len(stored(pipeline)))
+    assert (first.everything, first.days) == (True, len(revisions(pipeline)))
     assert stored(pipeline) == history.expected(zones, through)
+    assert revisions(pipeline) == of_reports(pipeline, zones, through)
     assert counted(pipeline).days == 0, "nothing has changed"
 
     seen = len(history.events)
@@ -119,6 +139,7 @@ def test_counts_follow_whatever_happens_to_a_payment(pipeline: Pipeline, monkeyp
     assert not second.everything
     assert second.moved > 2
     assert stored(pipeline) == history.expected(zones, through)
+    assert revisions(pipeline) == of_reports(pipeline, zones, through)
 
     # Days close; all payments of one customer go; and a zone changes.
     seen, through = len(history.events), T0 + 40 * DAY
@@ -140,6 +161,7 @@ def test_counts_follow_whatever_happens_to_a_payment(pipeline: Pipeline, monkeyp
     assert everything.everything
     assert sorted(map(tuple, pipeline.spark.table(first_seen.table(pipeline.lake)).collect())) == incremental
     assert stored(pipeline) == history.expected(zones, through)
+    assert revisions(pipeline) == of_reports(pipeline, zones, through)
 
 
 def _dies(*_: object) -> None:

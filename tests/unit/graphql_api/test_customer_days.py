@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from millrace_contracts.metrics import CUSTOMER_METRICS
 from millrace_contracts.windows import to_ms
 from millrace_graphql.ranges.calendar import Grain
-from millrace_graphql.ranges.customer_days import COLUMNS, CustomerDays
+from millrace_graphql.ranges.customer_days import READ, CustomerDays
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import Range, iso
 from millrace_graphql.rest import openapi
@@ -31,7 +31,7 @@ def days(rows: dict[int, tuple[int, int]], through: int | None, count: int = 4, 
     """``rows``: number of a day -> (new, returning)."""
     starts = np.array([FIRST + number * DAY + shift for number in sorted(rows)], np.int64)
     new, returning = (np.array([rows[number][place] for number in sorted(rows)], np.int64) for place in (0, 1))
-    columns = dict(zip(COLUMNS, (new + returning, new, returning), strict=True))
+    columns = dict(zip(READ, (new + returning, new, returning, 10 * new + returning), strict=True))
     asked = Range(FIRST, FIRST + count * DAY, Grain.DAY, "Asia/Seoul")
     return CustomerDays.of("m1", asked, (starts, columns), Progress(5, through))
 
@@ -49,7 +49,14 @@ def test_a_counted_day_without_a_row_is_zero_and_one_that_is_not_counted_is_null
 
 
 def test_a_row_of_a_day_that_is_not_wholly_read_is_not_shown() -> None:
-    assert columns(days({0: (1, 0), 1: (2, 0)}, FIRST + 2 * DAY - 1))["newCustomers"] == [1, None, None, None]
+    found = days({0: (1, 0), 1: (2, 0)}, FIRST + 2 * DAY - 1)
+    assert columns(found)["newCustomers"] == [1, None, None, None]
+    assert found.freshness.revision == 10
+
+
+def test_the_revision_is_that_of_the_days_that_are_counted() -> None:
+    assert days({0: (3, 0), 2: (1, 2)}, FIRST + 4 * DAY).freshness.revision == 30 + 12
+    assert days({}, FIRST + 4 * DAY).freshness.revision == 0
 
 
 @pytest.mark.parametrize("through", [None, FIRST])
