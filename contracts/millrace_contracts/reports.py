@@ -46,9 +46,10 @@ CUSTOMERS_TABLE: Final = "customer_days"
 """New and returning customers by closed day of the merchant's calendar, over all currencies, as exact counts.
 
 A customer is new on the first day on which they have a succeeded payment at the merchant, and returning on every later one;
-``customers`` = ``new_customers`` + ``returning_customers``; ``revision`` is that of the day's reports, over all currencies. ``window_start`` is the first instant of the day, as of the reports of grain
-``1d``. Written by ``process customers``: a row is there once its day is closed and holds a fact, and all of them are as of the ``complete_through`` of
-``PROGRESS_CUSTOMERS``; ``version`` is the guard of I7 as in ``reports``.
+``customers`` = ``new_customers`` + ``returning_customers``; ``revision`` is that of the day's reports, over all currencies.
+``window_start`` is the first instant of the day, as of the reports of grain ``1d``. Written by ``process customers``: a row is there
+once its day is closed and holds a fact, and all of them are as of the ``complete_through`` of ``PROGRESS_CUSTOMERS``; ``version`` is
+the guard of I7 as in ``reports``.
 """
 PACKED_TABLE: Final = "packed_days"
 """The 10-minute reports of one merchant and closed UTC day, of all currencies, as one row of columns (packed.py) beside their own rows.
