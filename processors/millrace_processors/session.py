@@ -13,6 +13,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from millrace_processors import cluster
 from millrace_processors.errors import CommandError
 from millrace_processors.settings import Config
 
@@ -25,9 +26,9 @@ def build(config: Config, name: str) -> SparkSession:
 
     Raises:
         CommandError: a property in MILLRACE_SPARK_EXTRA is not key=value.
+        SettingsError: something that the cluster needs is missing.
     """
-    # The workers run this very interpreter, which has our packages.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_PYTHON", cluster.python(config.spark))
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     if config.spark.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -105,9 +106,7 @@ def properties(config: Config) -> dict[str, str]:
         # foreachBatch runs in a cloned session: with the cache on, the other session would see stale tables.
         f"spark.sql.catalog.{CATALOG}.cache-enabled": "false",
     }
-    if config.spark.master.startswith("local"):
-        found |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    return found | _extra(config.spark.extra)
+    return found | cluster.properties(config, os.environ) | _extra(config.spark.extra)
 
 
 def _extra(text: str) -> dict[str, str]:

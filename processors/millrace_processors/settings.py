@@ -32,12 +32,30 @@ class SparkSettings(Settings, group="SPARK"):
 
     jars: str = ""
     """Folder of the extra jars (Kafka source, Iceberg); ``millrace stack resolve`` makes one."""
-    master: str = "local[2]"
+    master: str = Field("local[2]", pattern=r"^(local(\[.+\])?|spark://.+|yarn|k8s://.+)$")
     """local[N], spark://host:port, yarn or k8s://…"""
     driver_memory: str = "1500m"
     executor_memory: str = "1500m"
     shuffle_partitions: int = Field(4, ge=1)
     """Tasks of a shuffle; about two for each core of the cluster."""
+    executors: int = Field(2, ge=1)
+    """Executors on YARN or Kubernetes."""
+    executor_cores: int = Field(1, ge=1)
+    """Cores, and Python workers, of each of them."""
+    driver_host: str = ""
+    """Name or address under which executors reach the driver; default: this machine's own."""
+    driver_bind: str = ""
+    """Address that the driver listens on, where it is not that one (0.0.0.0 in a pod behind a service)."""
+    driver_port: int = Field(0, ge=0, le=65534)
+    """First of the two ports that executors reach the driver on; 0 takes free ones."""
+    python: str = ""
+    """Interpreter of the workers on a cluster; default: this one's path, or the archive's."""
+    archive: str = ""
+    """Packed Python environment (venv-pack), by path or URL, that every executor unpacks."""
+    image: str = ""
+    """Container image of the executors on Kubernetes."""
+    namespace: str = "default"
+    """Of the executors on Kubernetes."""
     extra: str = ""
     """More Spark properties as key=value, separated by semicolons."""
 
