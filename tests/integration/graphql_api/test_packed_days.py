@@ -138,6 +138,46 @@ def test_every_answer_is_that_of_the_facts_whichever_days_are_packed(  # I7
             assert found.metric(metric) == [values[metric.name] for values in expected], metric.name
 
 
+VERSIONS = (10, 20, 30)
+"""Snapshots, each of which adds a payment to one window of a day."""
+PACKS = ((10, 1), (15, 1), (20, 2), (25, 2), (30, 3))
+"""(version, payments) of rollups; those of 15 and 25 had no newer facts, as another table's or an empty commit's."""
+
+
+@st.composite
+def interleavings(draw: st.DrawFn) -> list[tuple[str, int, int]]:
+    """Deletions and reports, each pair in order but those of several writers mixed, among packed rows that arrive at any time."""
+    left = [[("shadow", version, 0), ("report", version, n)] for n, version in enumerate(VERSIONS, 1)]
+    left += [[("pack", version, n)] for version, n in draw(st.lists(st.sampled_from(PACKS), unique=True))]
+    steps = []
+    while left:
+        writer = draw(st.integers(0, len(left) - 1))
+        steps.append(left[writer].pop(0))
+        left = [each for each in left if each]
+    return steps
+
+
+@given(interleavings())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_in_any_order_of_writers_no_reader_sees_less_than_the_newest_reports(  # I7
+    store: Store, read: Read, steps: list[tuple[str, int, int]]
+) -> None:
+    merchant, asked = f"order-{next(NUMBERS)}", Range(START, START + DAY, Grain.DAY)
+    shown = 0
+    for step, version, payments in steps:
+        facts: Facts = {(START + WINDOW, "USD"): ([(100, number) for number in range(payments)], [], 0)}
+        if step == "shadow":
+            store.shadow(merchant, from_ms(START), version)
+        elif step == "pack":
+            store.pack(merchant, from_ms(START), encoded(facts, START), version, from_ms(START + DAY))
+        else:
+            written(store, merchant, Stored.TEN_MINUTES, reports(facts), {START + WINDOW: START}, version)
+            shown = max(shown, payments)
+        [found] = Merge.of(read(merchant, asked, START + DAY), asked, "USD", sparse=False).sums("payments").tolist()
+        assert found >= shown, steps
+    assert found == len(VERSIONS), steps
+
+
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 QUERY = """query($m: ID!, $s: DateTime!, $e: DateTime!, $g: Grain!) {
   series(merchantId: $m, start: $s, end: $e, grain: $g, currency: "USD", timeZone: "Asia/Seoul") {
