@@ -6,7 +6,7 @@ Real Kafka, Cassandra and Redis on this machine, the lake on its disk, Spark loc
 
 limit A   Spark reads and parses the same topic to nowhere
 stream    Kafka -> facts in Iceberg -> reports in Cassandra, a batch as large as a minute's trigger would see; median of the rounds
-fill      ten small batches into one window: the first, fifth and tenth
+fill      ten small batches into one window: the first, fifth and tenth; a window a round
 limit B   DuckDB computes everything that a report holds over the lake's files (the sums are compared with ours), and a light part of it
 reprocess every report of the lake computed again: to nowhere, and with the writes to Cassandra
 upserts   reports a second that Cassandra takes from Spark, which has computed them before, beside the driver's own best
@@ -102,6 +102,16 @@ def _compute_only(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]
         yield pa.RecordBatch.from_pylist([{"reports": len(found)}])
 
 
+def measure_fill(bench: Bench, size: int, window: int) -> list[int]:
+    """Events a second of ten batches into one window."""
+    fill = []
+    for _ in range(10):
+        bench.events.write(size, window, 1)
+        fill.append(bench.batch()["eventsPerSecond"])
+    print(f"fill: {fill}", flush=True)
+    return fill
+
+
 def measure_reprocess(bench: Bench, duck: Duck) -> dict[str, Any]:
     """Limit B, the pure computation, and the whole reprocess; facts a second."""
     snapshot = bench.lake.current()
@@ -149,11 +159,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         parses.append(timed(bench.parse)[1])
         batches.append(bench.batch())
         print(f"stream {number + 1} of {options.rounds}: {batches[-1]}", flush=True)
-    fill = []
-    for _ in range(10):
-        bench.events.write(options.small, 50, 1)
-        fill.append(bench.batch()["eventsPerSecond"])
-    print(f"fill: {fill}", flush=True)
+    fills = [measure_fill(bench, options.small, 50 + number) for number in range(options.rounds)]
     files = bench.files()
     duck = Duck(files)
     again = [measure_reprocess(bench, duck) for _ in range(options.rounds)]
@@ -167,7 +173,10 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "limitAEventsPerSecond": round(options.batch / statistics.median(parses)),
         "streamEventsPerSecond": statistics.median(each["eventsPerSecond"] for each in batches),
         "streamReportsPerBatch": batches[0]["reports"],
-        "fillEventsPerSecond": {"1st": fill[0], "5th": fill[4], "10th": fill[9]},
+        "fillEventsPerSecond": {
+            f"{n}{th}": statistics.median(fill[n - 1] for fill in fills) for n, th in ((1, "st"), (5, "th"), (10, "th"))
+        },
+        "fillSlowdown": [round(fill[0] / fill[9], 2) for fill in fills],
         "reprocess": {name: statistics.median(each[name] for each in again) for name in again[0]},
         "equalSums": equal_sums,
         "upserts": analysis_upserts.measure(arranging.arranged(bench.lake.read(snapshot)), target),
@@ -188,8 +197,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, help="a small run: so many events in all, in place of --batch and --small")
     options = parser.parse_args()
     if options.events:
-        # The batches take four fifths; the first batch and the ten that fill a window share the rest.
-        options.batch, options.small = options.events * 4 // 5 // options.rounds, options.events // 5 // 11
+        # The batches take four fifths; the first batch and those that fill windows share the rest.
+        options.batch, options.small = options.events * 4 // 5 // options.rounds, options.events // 5 // (1 + 10 * options.rounds)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped either way
     # Spark's Python workers import the parts of this bench too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
