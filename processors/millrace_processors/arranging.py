@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from millrace_contracts.windows import WINDOW_MS
-from millrace_processors import traits
+from millrace_processors import skew, traits
 from millrace_processors.facts import KEY
 
 ORDER = "arrangement"
@@ -37,12 +37,14 @@ def number() -> Column:
     return whose.bitwiseOR(F.shiftleft(window, FACT_BITS)).bitwiseOR(which).alias(ORDER)
 
 
-def arranged(facts: DataFrame, tasks: int | None = None) -> DataFrame:
+def arranged(facts: DataFrame, tasks: int | None = None, hot: skew.Hot | None = None) -> DataFrame:
     """Facts as ``arrow_batches.whole_reports`` takes them: the keys of one merchant and day in one task, sorted by the number.
+
+    Those of ``hot`` merchants are in several tasks, each of which has a part of the facts with all their versions.
 
     However many facts a merchant has, its task sorts them on disk if need be, and takes them a batch at a time.
     """
-    by = ("merchant_id", F.to_date("window_start"))
+    by: list[Column | str] = ["merchant_id", F.to_date("window_start"), *([skew.part(hot)] if hot else [])]
     needed = facts.select(*NEEDED, traits.column(), number())
     spread = needed.repartition(tasks, *by) if tasks else needed.repartition(*by)
     return spread.sortWithinPartitions(ORDER)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from millrace_contracts.settings import RedisSettings
 from millrace_contracts.windows import Grain
-from millrace_processors import notices, packed_store, pruning, report_diff, report_store, reports
+from millrace_processors import notices, packed_store, pruning, report_diff, report_store, reports, skew
 from millrace_processors.arranging import arranged
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.facts import KEY
@@ -25,6 +26,7 @@ from millrace_processors.steps import Steps
 _COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added", "newer")
 _AUDIT = ", ".join(f"{name} bigint" for name in _COUNTS) + ", examples array<string>"
 _ROW = pa.schema([*((name, pa.int64()) for name in _COUNTS), ("examples", pa.list_(pa.string()))])
+_BOTH = pa.schema([*_ROW, *skew.SCHEMA])
 FEW_FACTS, FEW_TASKS = 10_000, 2
 """A batch that has appended so few facts is a live one: its keys pass through the driver, and so many tasks compute its reports."""
 BROADCAST_KEYS = 500_000
@@ -90,13 +92,14 @@ def touched(
         with steps("reports"):
             here = of_keys(facts, lake.session.createDataFrame(few), few.num_rows)
             return write(config, here, newest, complete_through_ms, mode, FEW_TASKS)
-    keys = keys.distinct().persist()
+    keys = keys.groupBy(*KEY).agg(F.count("*").alias("facts")).persist()
     try:
         with steps("extent"):
             extent = pruning.extent(keys)
+            hot = skew.hot_merchants(keys, config.spark.shuffle_partitions)
         with steps("reports"):
             facts = lake.read(newest).where(pruning.condition(extent))
-            return write(config, of_keys(facts, keys, extent.keys), newest, complete_through_ms, mode)
+            return write(config, of_keys(facts, keys, extent.keys), newest, complete_through_ms, mode, hot=hot)
     finally:
         keys.unpersist()
 
@@ -118,7 +121,11 @@ def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: in
     newest = lake.current()
     if newest is None:
         return Refreshed()
-    return write(config, lake.read(newest).where(condition), newest, complete_through_ms, mode)
+    facts = lake.read(newest).where(condition)
+    hot: skew.Hot = {}
+    if (tasks := config.spark.shuffle_partitions) >= skew.LEAST_TASKS:
+        hot = skew.hot_merchants(facts.select("merchant_id", "window_start", F.lit(1).alias("facts")), tasks)
+    return write(config, facts, newest, complete_through_ms, mode, hot=hot)
 
 
 def write(
@@ -128,11 +135,20 @@ def write(
     complete_through_ms: int | None,
     mode: Mode = Mode.WRITE,
     tasks: int | None = None,
+    hot: skew.Hot | None = None,
 ) -> Refreshed:
-    """Compute the reports of whole keys and write them, or compare them with the store, or both; in so many ``tasks``."""
+    """Compute the reports of whole keys and write them, or compare them with the store, or both; in so many ``tasks``.
+
+    Those of ``hot`` merchants are computed in pieces, by many tasks, and merged in a second step.
+    """
     sink = sink_of(config, snapshot, complete_through_ms, mode)
     # One row a task comes to the driver: an aggregation by the engine would cost a small batch more than its reports do.
-    rows = arranged(facts, tasks).mapInArrow(functools.partial(_task, sink), _AUDIT).collect()
+    if hot:
+        made = arranged(facts, tasks, hot).mapInArrow(functools.partial(_divided, sink, hot), f"{_AUDIT}, {skew.PIECES}")
+        pieces = made.repartition(*skew.PIECE[:3]).sortWithinPartitions(*skew.PIECE[:3])
+        rows = pieces.mapInArrow(functools.partial(_merged, sink), _AUDIT).collect()
+    else:
+        rows = arranged(facts, tasks).mapInArrow(functools.partial(_task, sink), _AUDIT).collect()
     examples = [text for row in rows for text in row["examples"]][: report_diff.EXAMPLES]
     return Refreshed(**{name: sum(row[name] for row in rows) for name in _COUNTS}, examples=examples)
 
@@ -156,16 +172,60 @@ def sink_of(
 
 def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """What a worker does with its share; runs in Spark's Python worker. One row of sums comes back."""
-    total, examples = Counter[str](), list[str]()
+    done = _Done(sink)
     for found, facts in whole_reports(batches):
-        before = report_diff.Differences() if sink.mode is Mode.WRITE else report_diff.compare(sink.target, found)
-        unnoticed = 0 if sink.mode is Mode.COMPARE else put(sink, found)
+        done.take(found, facts)
+    yield from done.rows(_ROW)
+
+
+def _divided(sink: Sink, hot: skew.Hot, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same where some merchants' facts are in many tasks: their pieces come back beside the sums of what is whole."""
+    done = _Done(sink)
+    for found, facts in whole_reports(batches):
+        here, pieces = skew.divided(found, hot)
+        done.take(here, facts)
+        if pieces:
+            yield pa.RecordBatch.from_pylist([dict(zip(skew.PIECE, row, strict=True)) for row in pieces], _BOTH)
+    yield from done.rows(_BOTH)
+
+
+def _merged(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The second step: pieces into whole reports; rows of sums pass through."""
+    done, sums = _Done(sink), list[pa.RecordBatch]()
+
+    def pieces() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            is_piece = batch.column("piece").is_valid()
+            sums.append(batch.filter(pc.invert(is_piece)).select(_ROW.names))
+            yield batch.filter(is_piece)
+
+    for found in skew.merged(pieces()):
+        done.take(found, 0)
+    yield from sums
+    yield from done.rows(_ROW)
+
+
+class _Done:
+    """What a task has written or compared."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self._total, self._examples = sink, Counter[str](), list[str]()
+
+    def take(self, found: reports.Reports, facts: int) -> None:
+        """Write reports, or compare them, and count them."""
+        sink, total = self._sink, self._total
+        before = report_diff.Differences() if sink.mode is Mode.WRITE or not len(found) else report_diff.compare(sink.target, found)
+        unnoticed = 0 if sink.mode is Mode.COMPARE or not len(found) else put(sink, found)
         total.update({name: int(found.counters[name].sum()) for name in ("payments", "gross", "refunds", "refunded_amount")})
         total.update(reports=len(found), facts=facts, unnoticed=unnoticed)
         total.update({name: getattr(before, name) for name in ("equal", "changed", "added", "newer")})
-        examples += before.examples
-    if total:
-        yield pa.RecordBatch.from_pylist([{**{name: total[name] for name in _COUNTS}, "examples": examples[: report_diff.EXAMPLES]}], _ROW)
+        self._examples += before.examples
+
+    def rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """One row of sums, if anything was done."""
+        if self._total:
+            counts = {name: self._total[name] for name in _COUNTS}
+            yield pa.RecordBatch.from_pylist([{**counts, "examples": self._examples[: report_diff.EXAMPLES]}], schema)
 
 
 def put(sink: Sink, found: reports.Reports) -> int:

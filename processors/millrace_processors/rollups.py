@@ -109,6 +109,20 @@ def part(reports: Reports, low: int, high: int) -> Reports:
     )
 
 
+def chosen(reports: Reports, rows: list[int]) -> Reports:
+    """The reports at some places."""
+    return Reports(
+        merchants=[reports.merchants[row] for row in rows],
+        window_ms=reports.window_ms[rows],
+        currencies=[reports.currencies[row] for row in rows],
+        counters={name: values[rows] for name, values in reports.counters.items()},
+        breakdowns={name: [values[row] for row in rows] for name, values in reports.breakdowns.items()},
+        customers=[reports.customers[row] for row in rows],
+        amounts=[reports.amounts[row] for row in rows],
+        revision=reports.revision[rows],
+    )
+
+
 def _merged(reports: Reports, firsts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Reports:
     bounds = [*firsts.tolist(), len(reports)]
     spans = list(pairwise(bounds))

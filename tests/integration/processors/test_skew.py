@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,15 +15,16 @@ from datasketches import compact_theta_sketch
 from pyspark.sql import functions as F
 
 from millrace_contracts import sketches
-from millrace_processors import arranging, refresh
+from millrace_processors import arranging, refresh, skew
 from millrace_processors.arrow_batches import whole_facts
 from millrace_processors.facts import COLUMNS
 from tests.integration.processors.conftest import Place
 from tests.integration.processors.events import T0
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-FACTS, OTHERS, ROWS = 40_000, 40, 2_000
-"""Of the large merchant; the merchants that have one each; rows of an Arrow batch."""
+FACTS, OTHERS, ROWS, TASKS = 40_000, 40, 2_000, 4
+HELD = "facts bigint, most bigint"
+"""Of the large merchant; the merchants that have one each; rows of an Arrow batch; tasks."""
 
 
 def held(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -56,16 +60,56 @@ def skewed(place: Place) -> Iterator[Place]:
 def test_a_worker_holds_a_batch_of_the_large_merchant_and_not_its_window(skewed: Place) -> None:
     newest = skewed.lake.current()
     assert newest is not None
-    tasks = arranging.arranged(skewed.lake.read(newest)).mapInArrow(held, "facts bigint, most bigint").collect()
+    tasks = arranging.arranged(skewed.lake.read(newest)).mapInArrow(held, HELD).collect()
     assert sum(task["facts"] for task in tasks) == FACTS * 11 // 10 + OTHERS
     assert max(task["facts"] for task in tasks) > 20 * ROWS, "its window is in one task"
     assert max(task["most"] for task in tasks) <= ROWS + 1, "a batch, and what the next one adds to its last fact"
 
 
-def test_its_report_is_the_one_of_all_its_facts(skewed: Place) -> None:
+def test_its_facts_are_spread_evenly_and_all_versions_of_a_fact_are_in_one_task(skewed: Place) -> None:  # I5
     newest = skewed.lake.current()
     assert newest is not None
-    assert refresh.write(skewed.config, skewed.lake.read(newest), newest, None).reports == 1 + OTHERS
+    facts = skewed.lake.read(newest)
+    counted = facts.groupBy("merchant_id", "window_start").agg(F.count("*").alias("facts"))
+    hot = skew.hot_merchants(counted, TASKS)
+    assert hot == {"large": math.ceil(skew.PARTS * TASKS * FACTS * 1.1 / (FACTS * 1.1 + OTHERS))}
+    alone, spread = (
+        sorted(row["facts"] for row in arranging.arranged(facts, TASKS, chosen).mapInArrow(held, HELD).collect()) for chosen in (None, hot)
+    )
+    assert alone[-1] > 1_000 * statistics.median(alone)
+    assert sum(spread) == sum(alone) == FACTS * 11 // 10 + OTHERS
+    assert spread[-1] < 1.5 * statistics.median(spread)
+    places = arranging.arranged(facts, TASKS, hot).select("fact_id", F.spark_partition_id().alias("task")).distinct()
+    assert places.count() == FACTS + OTHERS
+
+
+def test_nobody_is_spread_where_no_day_is_more_than_a_fair_share(skewed: Place) -> None:
+    counted = skewed.spark.range(40).select(
+        F.concat(F.lit("m"), "id").alias("merchant_id"),
+        F.timestamp_millis(F.lit(T0)).alias("window_start"),
+        F.lit(skew.LEAST_FACTS).alias("facts"),
+    )
+    assert skew.hot_merchants(counted, 4) == {}
+    assert skew.hot_merchants(counted.where("false"), 4) == {}
+    few = counted.limit(1).withColumn("facts", F.lit(skew.LEAST_FACTS - 1))
+    assert skew.hot_merchants(few, 4) == {}
+
+
+def test_a_report_that_was_merged_from_pieces_is_the_one_that_was_made_whole(skewed: Place) -> None:  # I6
+    newest = skewed.lake.current()
+    assert newest is not None
+    facts = skewed.lake.read(newest)
+    whole = refresh.write(skewed.config, facts, newest, None)
+    spread = refresh.write(skewed.config, facts, newest, None, refresh.Mode.COMPARE, hot={"large": 13, "m40001": 5})
+    assert (spread.equal, spread.changed, spread.added, spread.newer) == (1 + OTHERS, 0, 0, 0)
+    sums = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount")
+    assert [getattr(spread, name) for name in sums] == [getattr(whole, name) for name in sums]
+
+
+@pytest.mark.parametrize("tasks", [skew.LEAST_TASKS - 1, skew.LEAST_TASKS])
+def test_its_report_is_the_one_of_all_its_facts(skewed: Place, tasks: int) -> None:
+    spark = skewed.config.spark.model_copy(update={"shuffle_partitions": tasks})
+    assert refresh.whole(replace(skewed.config, spark=spark), skewed.lake, F.lit(True), None).reports == 1 + OTHERS
     start = datetime.fromtimestamp(T0 / 1000, UTC).replace(tzinfo=None)
     found = skewed.reports("payments", "gross", "smallest", "largest", "by_method", "amounts", "customers", "revision")
     amounts = [1 if number % 10 == 0 else number % 1_000 for number in range(FACTS)]
