@@ -4,8 +4,9 @@
 
 `millrace process stream` runs as the process that it is, on real Kafka, Cassandra and Redis and a lake on this machine's disk, and takes
 one live-sized batch after another without a pause. Of a batch's events 80 % are new payments, 10 % pay late (up to three hours), 5 % are
-updates of earlier ones (a refund is added) and 5 % come a second time. A fourth of the batches fills one 10-minute window, so that every
-fourth has the same to do. Small files are joined as in the demo, but once a fourth.
+updates of earlier ones (a refund is added) and 5 % come a second time. A fourth of the batches fills one 10-minute window; late payments
+are of all merchants alike, so that hardly two meet in one report. What a batch reads back is then the same in every fourth (it is told):
+memory that grows does so for another reason. Small files are joined as in the demo, but once a fourth.
 
 Sampled after each batch: resident memory of the driver's JVM (its heap, and everything else), of the driver's Python and of the workers
 (all, and by process), seconds of the steps; twenty times the heap that is alive after a full collection (this needs `jcmd`); once a fourth
@@ -35,7 +36,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from analysis_events import FIRST_MS, Events, change, payment
+from analysis_events import FIRST_MS, MERCHANTS, Events, change, payment
 from millrace_contracts.windows import WINDOW_MS
 from millrace_processors import tables
 from millrace_processors.settings import Config
@@ -49,6 +50,7 @@ MOST_GROWTH = 0.02
 """Flat is what grows by less than this share of itself in 100 batches, or by less than LEAST_MIB."""
 LEAST_MIB = 4.0
 FLAT = ("driverJvmOther", "driverPython", "workers", "liveHeap")
+TOLD = (*FLAT, "driverJvmHeap", "largestWorker", "workerProcesses", "facts", "seconds")
 LIVE = 20
 """How often the live heap is looked at."""
 _TRACKED = {"JAVA_TOOL_OPTIONS": "-XX:NativeMemoryTracking=summary"}
@@ -62,7 +64,7 @@ def produce(events: Events, batches: int, size: int) -> None:
     order = number = 0
     for batch in range(batches):
         now = FIRST_MS + (18 + batch * QUARTERS // batches) * WINDOW_MS
-        merchants, kinds, late = chance.zipf(1.2, size) % 5_000, chance.random(size), chance.integers(0, 18 * WINDOW_MS, size)
+        merchants, kinds, late = chance.zipf(1.2, size) % MERCHANTS, chance.random(size), chance.integers(0, 18 * WINDOW_MS, size)
         for merchant, kind, back in zip(merchants.tolist(), kinds.tolist(), late.tolist(), strict=True):
             if taken and kind < 0.05:
                 before, at = taken[int(chance.integers(len(taken)))]
@@ -72,7 +74,9 @@ def produce(events: Events, batches: int, size: int) -> None:
                 after = {**before, "refunds": [{"id": f"r{order}", "amount": 1, "refundedAt": now}]}
                 value = change(order, after, before)
             else:
-                before = payment(number, merchant, now - back if kind < 0.20 else now + number * 7919 % WINDOW_MS)
+                late_one = kind < 0.20
+                whose = int(chance.integers(MERCHANTS)) if late_one else merchant
+                before = payment(number, whose, now - back if late_one else now + number * 7919 % WINDOW_MS)
                 value, number = change(order, before), number + 1
                 taken = [*taken[-5_000:], (before, order)] if len(taken) > 10_000 else taken
                 taken.append((before, order))
@@ -181,7 +185,13 @@ def soak(job: Job, batches: int, home: Path) -> list[dict[str, Any]]:
     """One row a batch."""
     rows: list[dict[str, Any]] = []
     for told in job.batches():
-        row = {"seconds": sum(told["seconds"].values()), "steps": told["seconds"], "reports": told["reports"], **job.memory()}
+        row = {
+            "seconds": sum(told["seconds"].values()),
+            "steps": told["seconds"],
+            "reports": told["reports"],
+            "facts": told["facts"],
+            **job.memory(),
+        }
         rows.append(row)
         if len(rows) % max(1, batches // LIVE) == 0:
             row["liveHeap"] = job.live_heap()
@@ -217,7 +227,17 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     size = len(rows) // QUARTERS
     first, last, settled = rows[:size], rows[-size:], rows[-2 * size :]
     found: dict[str, Any] = {}
-    for name in ("driverJvmHeap", "driverJvmOther", "driverPython", "workers", "largestWorker", "workerProcesses", "seconds", "liveHeap"):
+    for name in (
+        "driverJvmHeap",
+        "driverJvmOther",
+        "driverPython",
+        "workers",
+        "largestWorker",
+        "workerProcesses",
+        "facts",
+        "seconds",
+        "liveHeap",
+    ):
         values = [[row[name] for row in part if name in row] for part in (first, last, settled)]
         slope = growth(values[2]) * 100 * (len(values[2]) / len(settled))
         found[name] = {

@@ -10,6 +10,8 @@ from millrace_processors.settings import Config, LakeSettings, ProcessorsSetting
 
 ENVIRONMENT = "environment"
 """The name under which an executor finds the packed environment in its working directory."""
+MEMORY = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""For JVM and workers. Arenas of every thread and Arrow's own pool keep what was freed: a fifth of a worker's resident memory."""
 _HADOOP = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
 
 
@@ -27,9 +29,10 @@ def properties(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
         SettingsError: something is missing without which no executor could work.
     """
     spark = config.spark
+    found = {f"spark.executorEnv.{name}": value for name, value in MEMORY.items()}
     if spark.master.startswith("local"):
-        return {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    found = _driver(spark)
+        return found | {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    found |= _driver(spark)
     if spark.archive:
         found["spark.archives"] = f"{spark.archive}#{ENVIRONMENT}"
     if spark.master == "yarn":

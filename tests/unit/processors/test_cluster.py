@@ -86,6 +86,7 @@ def test_a_local_driver_is_reached_by_nobody_else(jars: str) -> None:
     made = session.properties(config(jars, "local[2]", archive="/shared/python.tar.gz", driver_host="elsewhere"))
     assert (made["spark.driver.host"], made["spark.driver.bindAddress"]) == ("127.0.0.1", "127.0.0.1")
     assert "spark.archives" not in made
+    assert made["spark.executorEnv.MALLOC_ARENA_MAX"] == "2"
 
 
 @pytest.mark.parametrize(
