@@ -1,9 +1,10 @@
 """The audit job: MongoDB, Kafka, the lake and the reports beside one another, window by window, each with a certificate.
 
 Kafka's events are decoded and derived again: each of their facts has to be in the lake, at its version and with its content. The lake's
-facts are computed again: each of their reports has to be in the store, byte for byte (I6). The lake's newest facts have to be as many, and
-as much money, as MongoDB's payments had at that cluster time; and Kafka has to hold what the relay counted as written. Only changes from
-before completeThrough count, and only differences that are still there when they are looked at again: the stream may be at work meanwhile.
+facts are computed again: each of their reports has to be in the store, byte for byte (I6), and in its day's packed row where there is one.
+The lake's newest facts have to be as many, and as much money, as MongoDB's payments had at that cluster time; and Kafka has to hold what
+the relay counted as written. Only changes from before completeThrough count, and only differences that are still there when they are looked
+at again: the stream may be at work meanwhile.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from millrace_processors import (
     decoding,
     facts,
     mongo_facts,
+    packed_diff,
     packing,
     refresh,
     report_diff,
+    rollup_run,
     sources,
     tables,
 )
@@ -180,11 +183,13 @@ def _task(sink: refresh.Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
     """The verdicts on the reports of a worker's share, by window."""
     for found, _ in whole_reports(batches):
         rows: dict[int, dict[str, int | str | None]] = {}
-        for each in report_diff.verdicts(sink.target, found):
+        packed = packed_diff.differences(sink.target, found)
+        keys = zip(found.merchants, found.window_ms.tolist(), found.currencies, strict=True)
+        for key, each in zip(keys, report_diff.verdicts(sink.target, found), strict=True):
             row = rows.setdefault(each.window_ms, {"window_ms": each.window_ms, "reports": 0, "differing": 0, "example": None})
             row["reports"] = int(row["reports"] or 0) + 1
-            if each.text:
-                row["differing"], row["example"] = int(row["differing"] or 0) + 1, each.text
+            if text := each.text or packed.get(key):
+                row["differing"], row["example"] = int(row["differing"] or 0) + 1, text
         yield pa.RecordBatch.from_pylist(list(rows.values()), _SCHEMA)
 
 
@@ -227,6 +232,9 @@ def _repair(config: Config, lake: Lake, scope: Scope, known: DataFrame, differin
             mended += found.corrected + found.retracted
         finally:
             found.close()
+    if not mended:
+        # Only the store is wrong, maybe at the version of the newest snapshot: what is written at the same one would not surely win.
+        rollup_run.bumped(lake, REPAIR)
     done = refresh.whole(config, lake, condition, through_ms, refresh.Mode.COMPARE_AND_WRITE)
     packing.again(config, lake, condition, through_ms)
     return mended, done.changed + done.added

@@ -6,6 +6,7 @@ import itertools
 import struct
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from cassandra.cluster import Session
@@ -63,7 +64,7 @@ def rows(target: Target, reports: Reports) -> Iterator[Row]:
     for low, high in itertools.pairwise([*starts_of_days(reports), len(reports)]):
         day = part(reports, low, high)
         day_ms = int(day.window_ms[0]) // DAY_MS * DAY_MS
-        data = encode_day(day_ms, day.window_ms, day.currencies, _columns(day))
+        data = encode_day(day_ms, day.window_ms, day.currencies, columns(day))
         if sum(map(len, data.values())) <= MOST_BYTES:
             yield [day.merchants[0].encode(), *_place(day_ms), *(data[name] for name in PACKED), version, through, version]
 
@@ -104,7 +105,8 @@ def _place(day_ms: int) -> tuple[bytes, bytes]:
     return bucket(Grain.TEN_MINUTES, from_ms(day_ms)).encode(), _BIGINT.pack(day_ms)
 
 
-def _columns(day: Reports) -> dict[str, object]:
+def columns(day: Reports) -> dict[str, Any]:
+    """The CONTENT of reports, column by column, as ``packed.encode_day`` takes it."""
     maps = {name: [_map(data) for data in day.breakdowns[name]] for name in BREAKDOWNS}
     return {**day.counters, "revision": day.revision, **maps, **{name: getattr(day, name) for name in SKETCHES}}
 

@@ -63,7 +63,7 @@ def prepared(config: Config, lake: Lake, session: Session, progress: RollupProgr
     merchants = lake.newest_of(lake.merchants)
     rezoned = _rezoned(lake, since, merchants)
     if since is None or rezoned is not None:
-        newest, merchants = _bumped(lake), lake.newest_of(lake.merchants)
+        newest, merchants = bumped(lake, ZONES_CHANGED), lake.newest_of(lake.merchants)
         rezoned = _rezoned(lake, since, merchants)
     zones = zones_of(lake, merchants).persist()
     try:
@@ -99,14 +99,14 @@ def _rezoned(lake: Lake, since: RollupState | None, merchants: int | None) -> Da
     return None if changed.isEmpty() else changed.select("merchant_id")
 
 
-def _bumped(lake: Lake) -> Snapshot:
-    """An empty commit, for its version: rows that are written with it outlive a deletion at the version before."""
+def bumped(lake: Lake, name: str) -> Snapshot:
+    """An empty commit, for its version: rows that are written with it outlive a deletion at the version before, and equal versions."""
     newest = lake.current()
     assert newest is not None
-    lake.append(lake.read(newest).where("false"), ZONES_CHANGED, 0)
-    bumped = lake.current()
-    assert bumped is not None
-    return bumped
+    lake.append(lake.read(newest).where("false"), name, 0)
+    made = lake.current()
+    assert made is not None
+    return made
 
 
 def keys(todo: Run, since: RollupState, grain: Grain) -> DataFrame:

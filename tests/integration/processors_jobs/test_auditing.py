@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
-from millrace_processors import auditing
+from millrace_contracts import packed
+from millrace_contracts.reports import PACKED_TABLE
+from millrace_processors import auditing, rolling
 from millrace_processors.auditing import Audited
 from millrace_processors.errors import CommandError
 from millrace_processors.scope import Scope
@@ -73,6 +76,33 @@ def test_what_differs_is_named_and_only_that_is_repaired(pipeline: Pipeline) -> 
     assert pipeline.reports() == good
     assert audit(pipeline).differing == []
     assert pipeline.spark.table(pipeline.lake.facts).count() == 5, "what was wrong is gone"
+
+
+def test_a_packed_day_that_is_wrong_is_named_and_packed_again(pipeline: Pipeline) -> None:
+    images = [payment(f"p{n}", amount=100 + n, paidAt=T0 + n * 10 * MINUTE) for n in range(3)]
+    pipeline.produce([change("c", image, at=n + 1) for n, image in enumerate(images)], T0 + 2 * 24 * 60 * MINUTE)
+    pipeline.live()
+    assert rolling.run(pipeline.config, pipeline.lake, pipeline.session).packed == 1
+    assert audit(pipeline).differing == []
+    keyspace = pipeline.config.names.keyspace
+    read = f"SELECT bucket, day, numbers, version FROM {keyspace}.{PACKED_TABLE} WHERE merchant_id = 'm' ALLOW FILTERING"
+    good = pipeline.session.execute(read).one()
+    columns = packed.decode_numbers(good.numbers)
+    columns[0] = columns[0] + np.array([0, 6, 0])
+    # At the version of the newest snapshot, where the greater bytes win: nothing that is written at that version could mend it.
+    damage = f"UPDATE {keyspace}.{PACKED_TABLE} USING TIMESTAMP %s SET numbers = %s WHERE merchant_id = 'm' AND bucket = %s AND day = %s"
+    pipeline.session.execute(damage, (good.version, packed.encode_numbers(columns), good.bucket, good.day))
+    assert pipeline.session.execute(read).one().numbers != good.numbers
+
+    [wrong] = audit(pipeline).differing
+    assert (wrong.start, wrong.reports, wrong.differing_reports) == (START + timedelta(minutes=10), 1, 1)
+    assert wrong.example is not None
+    assert wrong.example.endswith("USD, in its packed day: payments 7 -> 1")
+    audit(pipeline, repair=True)
+    mended = pipeline.session.execute(read).one()
+    assert mended.numbers == good.numbers
+    assert mended.version > good.version
+    assert audit(pipeline).differing == []
 
 
 def test_changes_beyond_what_is_complete_are_left_to_the_next_audit(pipeline: Pipeline) -> None:
