@@ -11,7 +11,7 @@ from millrace_processors.settings import Config, LakeSettings, ProcessorsSetting
 ENVIRONMENT = "environment"
 """The name under which an executor finds the packed environment in its working directory."""
 MEMORY = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-"""For JVM and workers. Arenas of every thread and Arrow's own pool keep what was freed: a fifth of a worker's resident memory."""
+"""For JVM and workers. Arenas of every thread and Arrow's own pool keep what was freed."""
 _HADOOP = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
 
 
