@@ -162,7 +162,7 @@ def fill(environ: Mapping[str, str], merchants: int) -> None:
         insert = session.prepare(
             f"INSERT INTO {names.keyspace}.{PACKED_TABLE} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         )
-        _write(session, insert, (packed for number in range(merchants) for packed in packed_rows(number)))
+        _write(session, insert, (packed for number in range(merchants) for packed in packed_rows(number)), concurrency=16)  # 50 KB each
         through = DAY + timedelta(days=1)
         for name in (PROGRESS_ROLLUPS, PROGRESS_PAYMENTS):
             session.execute(
@@ -173,6 +173,6 @@ def fill(environ: Mapping[str, str], merchants: int) -> None:
     cluster.shutdown()
 
 
-def _write(session: Session, insert: PreparedStatement, rows: Iterator[tuple[Any, ...]]) -> None:
-    for result in execute_concurrent_with_args(session, insert, rows, concurrency=200, results_generator=True):
+def _write(session: Session, insert: PreparedStatement, rows: Iterator[tuple[Any, ...]], concurrency: int = 200) -> None:
+    for result in execute_concurrent_with_args(session, insert, rows, concurrency=concurrency, results_generator=True):
         assert result.success, result
