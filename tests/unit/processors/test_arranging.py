@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from millrace_processors.arranging import FACT_BITS, ORDER, settled
 from millrace_processors.arrow_batches import whole_facts, whole_reports
-from tests.unit.processors.test_reports import FACTS, arranged, by_definition, fact, row
+from tests.unit.processors.test_reports import FACTS, arranged, by_definition, fact, in_pieces
 
 
 def numbered(facts: list[dict[str, Any]], keys: int, seed: int) -> pa.RecordBatch:
@@ -34,16 +34,7 @@ def numbered(facts: list[dict[str, Any]], keys: int, seed: int) -> pa.RecordBatc
 def test_reports_are_the_same_however_many_facts_and_keys_share_a_number(  # I6
     facts: list[dict[str, Any]], cuts: list[int], keys: int, seed: int
 ) -> None:
-    whole, pieces, at = numbered(facts, keys, seed), [], 0
-    for cut in cuts:
-        pieces.append(whole.slice(at, cut))
-        at += cut
-    got: dict[tuple[str, int, str], dict[str, Any]] = {}
-    for found, _ in whole_reports(iter(pieces)):
-        for index, key in enumerate(zip(found.merchants, found.window_ms.tolist(), found.currencies, strict=True)):
-            assert key not in got
-            got[key] = row(found, index)
-    assert got == by_definition(facts)
+    assert in_pieces(numbered(facts, keys, seed), cuts) == by_definition(facts)
 
 
 def test_facts_with_numbers_of_their_own_stay_where_they_are() -> None:

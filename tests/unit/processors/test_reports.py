@@ -162,7 +162,11 @@ FACTS = st.lists(
 @given(FACTS, st.lists(st.integers(1, 7), min_size=40, max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_every_report_follows_its_definition_however_the_facts_are_cut_into_batches(facts: list[dict[str, Any]], cuts: list[int]) -> None:
-    whole = arranged(facts)
+    assert in_pieces(arranged(facts), cuts) == by_definition(facts)
+
+
+def in_pieces(whole: pa.RecordBatch, cuts: list[int]) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """The reports of facts that come in batches of these sizes, each of them once."""
     pieces, at = [], 0
     for cut in cuts:
         pieces.append(whole.slice(at, cut))
@@ -172,7 +176,7 @@ def test_every_report_follows_its_definition_however_the_facts_are_cut_into_batc
         for index, key in enumerate(zip(found.merchants, found.window_ms.tolist(), found.currencies, strict=True)):
             assert key not in got
             got[key] = row(found, index)
-    assert got == by_definition(facts)
+    return got
 
 
 def by_definition(facts: list[dict[str, Any]]) -> dict[tuple[str, int, str], dict[str, Any]]:
