@@ -10,7 +10,9 @@ from typing import Any
 import crossplane
 import pytest
 
+from millrace_collection import payment_routes, profile_routes
 from millrace_collection.settings import CollectionSettings
+from millrace_graphql.rest import openapi
 from tests.unit.deploy.files import DEPLOY, services
 
 CONF = DEPLOY / "nginx" / "nginx.conf"
@@ -93,13 +95,22 @@ def test_shared_memory_zones_have_names_of_their_own() -> None:
         ("/v1/payments/abc/refunds", "http://collection"),
         ("/v1/merchants/m1", "http://collection"),
         ("/v1/users/u1", "http://collection"),
-        ("/v1/series", "http://api"),
         ("/v1/query/jobs", "http://query"),
         ("/v1/query/jobs/abc/result", "http://query"),
     ],
 )
 def test_a_path_reaches_its_tier(path: str, upstream: str) -> None:
     assert [each["args"][0] for each in directives("proxy_pass", location(path)["block"])] == [upstream]
+
+
+def test_every_path_of_the_tiers_reaches_the_one_that_has_it() -> None:
+    def route(path: str) -> str:
+        [found] = [each["args"][0] for each in directives("proxy_pass", location(re.sub(r"\{\w+\}", "x-1", path))["block"])]
+        return str(found)
+
+    api, collection = set(openapi.document()["paths"]), {each.path for each in (*payment_routes.ROUTES, *profile_routes.ROUTES)}
+    assert {path: route(path) for path in api} == dict.fromkeys(api, "http://api")
+    assert {path: route(path) for path in collection} == dict.fromkeys(collection, "http://collection")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/ready", "/health"])
