@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from millrace_contracts import exit_codes
+from millrace_stack import nginx as local_nginx
 from millrace_stack.artefacts import sets
 from millrace_stack.artefacts.resolve import resolve as resolve_sets
 from millrace_stack.errors import StackError
@@ -149,6 +150,32 @@ def wipe(environ: Mapping[str, str], yes: bool) -> None:
 def restart(environ: Mapping[str, str], name: str) -> None:
     """Stop one server and start it again at the same address."""
     _open(environ).restart(name)
+
+
+@stack.command()
+@click.option("--api", "apis", multiple=True, required=True, metavar="URL", help="A replica of the API; give it again for more.")
+@click.option("--collection", "collections", multiple=True, metavar="URL", help="A replica of the collection API.")
+@click.option("--query", "queries", multiple=True, metavar="URL", help="A replica of the query service.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Where to listen; a free port that is remembered, by default.")
+@click.pass_obj
+def nginx(environ: Mapping[str, str], apis: Sequence[str], collections: Sequence[str], queries: Sequence[str], port: int | None) -> None:
+    """Start this machine's nginx in front of replicas, with the deployed configuration; prints its address.
+
+    It is a process of the home: `millrace stack status` shows it and `millrace stack down` stops it. Without --collection or --query the
+    paths of those answer 502.
+
+    \b
+    Example:
+      millrace api --port 8001 &
+      millrace api --port 8002 &
+      millrace stack nginx --api http://127.0.0.1:8001 --api http://127.0.0.1:8002
+    """
+    given = {"api": apis, "collection": collections, "query": queries}
+    upstreams = {name: [local_nginx.address(url) for url in urls] for name, urls in given.items()}
+    chosen = StackSettings.load(environ).chosen_ports() | ({local_nginx.NAME: port} if port else {})
+    owned = local_nginx.start(home_of(environ), upstreams, chosen)
+    _say(f"{owned.name} is ready (pid {owned.pid})")
+    click.echo(f"http://127.0.0.1:{owned.port}")
 
 
 @stack.command()
