@@ -166,8 +166,6 @@ def nginx(environ: Mapping[str, str], apis: Sequence[str], collections: Sequence
 
     \b
     Example:
-      millrace api --port 8001 &
-      millrace api --port 8002 &
       millrace stack nginx --api http://127.0.0.1:8001 --api http://127.0.0.1:8002
     """
     given = {"api": apis, "collection": collections, "query": queries}
