@@ -48,8 +48,8 @@ class BreakdownShare(graphene.ObjectType):  # type: ignore[misc]
 class Breakdown(graphene.ObjectType):  # type: ignore[misc]
     """The largest values of a breakdown of a range."""
 
-    by = graphene.Field(Dimension, required=True)
-    order = graphene.Field(Order, required=True)
+    by = graphene.Field(Dimension, required=True, description="What payments are broken down by.")
+    order = graphene.Field(Order, required=True, description="Which values come first.")
     slices = graphene.List(graphene.NonNull(BreakdownShare), required=True, description="The first values.")
     other = graphene.Field(BreakdownShare, description="The values after the first as one; null where there are none.")
     withheld = graphene.Boolean(

@@ -123,7 +123,9 @@ def earlier_starts(comparison: ComparisonData) -> list[str | None]:
 class Comparison(graphene.ObjectType):  # type: ignore[misc]
     """A series beside an earlier period of the same zone's calendar."""
 
-    basis = graphene.Field(Basis, required=True, resolver=lambda comparison, info: comparison.plan.basis)
+    basis = graphene.Field(
+        Basis, required=True, description="Which earlier period it is.", resolver=lambda comparison, info: comparison.plan.basis
+    )
     start = graphene.Field(
         DateTime, required=True, description="Start of the earlier period.", resolver=lambda comparison, info: comparison.plan.start_ms
     )

@@ -18,10 +18,10 @@ T = TypeVar("T")
 class PageInfo(graphene.ObjectType):  # type: ignore[misc]
     """Where a page of a connection stands."""
 
-    has_next_page = graphene.Boolean(required=True)
-    has_previous_page = graphene.Boolean(required=True)
-    start_cursor = graphene.String()
-    end_cursor = graphene.String()
+    has_next_page = graphene.Boolean(required=True, description="Whether items follow this page.")
+    has_previous_page = graphene.Boolean(required=True, description="Whether items come before this page.")
+    start_cursor = graphene.String(description="Cursor of the first item, for `before`; null of an empty page.")
+    end_cursor = graphene.String(description="Cursor of the last item, for `after`; null of an empty page.")
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,19 @@ def connection(item: Any, name: str, *, counted: bool) -> Any:
         (graphene.ObjectType,),
         {
             "__doc__": "An item and where it stands.",
-            "cursor": graphene.String(required=True),
-            "node": graphene.Field(graphene.NonNull(item)),
+            "cursor": graphene.String(required=True, description="Where the item stands, for `after` and `before`."),
+            "node": graphene.Field(graphene.NonNull(item), description="The item."),
         },
     )
     fields: dict[str, Any] = {
         "__doc__": "A page of a long list.",
-        "edges": graphene.Field(graphene.NonNull(graphene.List(graphene.NonNull(edge)))),
-        "page_info": graphene.Field(graphene.NonNull(PageInfo)),
+        "edges": graphene.Field(graphene.NonNull(graphene.List(graphene.NonNull(edge))), description="The items in their order."),
+        "page_info": graphene.Field(graphene.NonNull(PageInfo), description="Where the page stands."),
     }
     if counted:
-        fields["total_count"] = graphene.Int(required=True, resolver=lambda page, info: page.total)
+        fields["total_count"] = graphene.Int(
+            required=True, description="How many items the whole list has.", resolver=lambda page, info: page.total
+        )
     return type(f"{name}Connection", (graphene.ObjectType,), fields)
 
 

@@ -13,6 +13,7 @@ from millrace_graphql.http.execution import Column
 from millrace_graphql.ranges import json_columns
 from millrace_graphql.ranges.customer_days import CustomerDays as CustomerDaysData
 from millrace_graphql.schema.freshness import Freshness
+from millrace_graphql.schema.inputs import INCLUSIVE_DOC, WHOSE_DOC
 from millrace_graphql.schema.metrics import SCALARS, description
 from millrace_graphql.schema.scalars import DateTime
 
@@ -63,11 +64,11 @@ CustomerTotals = type(
 class CustomerDays(graphene.ObjectType):  # type: ignore[misc]
     """New and returning customers by day of the merchant's own calendar, over all currencies."""
 
-    merchant_id = graphene.ID(required=True)
+    merchant_id = graphene.ID(required=True, description=WHOSE_DOC)
     time_zone = graphene.String(
         required=True, description="The merchant's IANA zone, whose days are counted.", resolver=lambda days, info: days.asked.zone
     )
-    start = graphene.Field(DateTime, required=True, resolver=lambda days, info: days.asked.start_ms)
+    start = graphene.Field(DateTime, required=True, description=INCLUSIVE_DOC, resolver=lambda days, info: days.asked.start_ms)
     end = graphene.Field(DateTime, required=True, description="Exclusive.", resolver=lambda days, info: days.asked.end_ms)
     points = graphene.Field(graphene.NonNull(CustomerDayColumns), description="Day by day.", resolver=lambda days, info: days)
     totals = graphene.Field(graphene.NonNull(CustomerTotals), description="The counted days as one.")

@@ -7,6 +7,7 @@ import graphene
 from millrace_graphql.http.execution import Column
 from millrace_graphql.ranges.grid import CELLS
 from millrace_graphql.schema.freshness import Freshness
+from millrace_graphql.schema.inputs import FRESHNESS_DOC, INCLUSIVE_DOC, WHOSE_DOC
 from millrace_graphql.schema.metrics import column_fields
 from millrace_graphql.schema.scalars import DateTime
 
@@ -38,13 +39,13 @@ GridColumns = type(
 class Grid(graphene.ObjectType):  # type: ignore[misc]
     """A range by hour of day and day of week, on the wall clock of a zone."""
 
-    merchant_id = graphene.ID(required=True, resolver=lambda grid, info: grid.series.merchant_id)
+    merchant_id = graphene.ID(required=True, description=WHOSE_DOC, resolver=lambda grid, info: grid.series.merchant_id)
     currency = graphene.String(required=True, description="ISO 4217.", resolver=lambda grid, info: grid.series.currency)
     time_zone = graphene.String(required=True, description="IANA name.", resolver=lambda grid, info: grid.series.asked.zone)
-    start = graphene.Field(DateTime, required=True, resolver=lambda grid, info: grid.series.asked.start_ms)
+    start = graphene.Field(DateTime, required=True, description=INCLUSIVE_DOC, resolver=lambda grid, info: grid.series.asked.start_ms)
     end = graphene.Field(DateTime, required=True, description="Exclusive.", resolver=lambda grid, info: grid.series.asked.end_ms)
     split = graphene.Boolean(
         required=True, description="Whether stored reports lie across the hours of the zone; each counts where it starts."
     )
     cells = graphene.Field(graphene.NonNull(GridColumns), description="The cells.", resolver=lambda grid, info: grid)
-    freshness = graphene.Field(graphene.NonNull(Freshness), resolver=lambda grid, info: grid.series.freshness)
+    freshness = graphene.Field(graphene.NonNull(Freshness), description=FRESHNESS_DOC, resolver=lambda grid, info: grid.series.freshness)

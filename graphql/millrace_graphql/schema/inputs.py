@@ -67,6 +67,10 @@ Dimension = _enum(DimensionData, "Dimension", "What payments are broken down by.
 Order = _enum(OrderData, "BreakdownOrder", "Which values come first.", ORDER_DOCS)
 
 MERCHANT_DOC = "The merchant; your token must open it."
+GRAIN_DOC = "Length of a window on the calendar of the time zone."
+WHOSE_DOC = "The merchant that it is of."
+INCLUSIVE_DOC = "Inclusive."
+FRESHNESS_DOC = "How fresh and complete it is."
 CURRENCY_DOC = "ISO 4217; the merchant's own where it is left out."
 ZONE_DOC = "IANA time zone such as Asia/Seoul; the merchant's own where it is left out."
 START_DOC = "On a boundary of the grain in the time zone; for weeks and months, at the start of a day."

@@ -12,6 +12,7 @@ from millrace_graphql.ranges.compare import change
 from millrace_graphql.ranges.merge import shown
 from millrace_graphql.ranges.peers import Peers as PeersData
 from millrace_graphql.schema.freshness import Freshness
+from millrace_graphql.schema.inputs import FRESHNESS_DOC, INCLUSIVE_DOC, WHOSE_DOC
 from millrace_graphql.schema.metrics import SCALARS, description
 from millrace_graphql.schema.scalars import BigInt, DateTime
 
@@ -60,18 +61,22 @@ PeerMetrics = type(
 class Peers(graphene.ObjectType):  # type: ignore[misc]
     """A merchant beside other merchants of its business type, country, region and currency. No peer is named."""
 
-    merchant_id = graphene.ID(required=True, resolver=lambda peers, info: peers.series.merchant_id)
+    merchant_id = graphene.ID(required=True, description=WHOSE_DOC, resolver=lambda peers, info: peers.series.merchant_id)
     currency = graphene.String(required=True, description="ISO 4217.", resolver=lambda peers, info: peers.series.currency)
-    start = graphene.Field(DateTime, required=True, resolver=lambda peers, info: peers.series.asked.start_ms)
+    start = graphene.Field(DateTime, required=True, description=INCLUSIVE_DOC, resolver=lambda peers, info: peers.series.asked.start_ms)
     end = graphene.Field(DateTime, required=True, description="Exclusive.", resolver=lambda peers, info: peers.series.asked.end_ms)
     business_type = graphene.String(
         description="Null where it is not known.", resolver=lambda peers, info: peers.group.business_type if peers.group else None
     )
-    country = graphene.String(resolver=lambda peers, info: peers.group.country if peers.group else None)
-    region = graphene.String(resolver=lambda peers, info: peers.group.region if peers.group else None)
+    country = graphene.String(
+        description="Of the group; null where it is not known.", resolver=lambda peers, info: peers.group.country if peers.group else None
+    )
+    region = graphene.String(
+        description="Of the group; null where it is not known.", resolver=lambda peers, info: peers.group.region if peers.group else None
+    )
     measured = graphene.Int(
         description="How many peers stand behind the medians; null where too few do, and then no median is shown.",
         resolver=lambda peers, info: len(peers.totals) if peers.is_shown else None,
     )
     totals = graphene.Field(graphene.NonNull(PeerMetrics), description="The whole range.", resolver=lambda peers, info: peers)
-    freshness = graphene.Field(graphene.NonNull(Freshness), resolver=lambda peers, info: peers.series.freshness)
+    freshness = graphene.Field(graphene.NonNull(Freshness), description=FRESHNESS_DOC, resolver=lambda peers, info: peers.series.freshness)

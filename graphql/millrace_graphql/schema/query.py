@@ -20,7 +20,7 @@ from millrace_graphql.schema.connection import Edge, Page, connection, from_curs
 from millrace_graphql.schema.customers import CustomerDays
 from millrace_graphql.schema.freshness import Freshness
 from millrace_graphql.schema.grid import Grid
-from millrace_graphql.schema.inputs import CURRENCY_DOC, MERCHANT_DOC, Grain, asked, day_arguments, range_arguments
+from millrace_graphql.schema.inputs import CURRENCY_DOC, GRAIN_DOC, MERCHANT_DOC, Grain, asked, day_arguments, range_arguments
 from millrace_graphql.schema.peers import Peers
 from millrace_graphql.schema.scalars import DateTime
 from millrace_graphql.schema.selection import caller_of, groups_of, limited
@@ -33,16 +33,16 @@ MAX_MERCHANTS = 1_000
 class Merchant(graphene.ObjectType):  # type: ignore[misc]
     """A merchant; what is not known yet is null."""
 
-    id = graphene.ID(required=True)
-    name = graphene.String()
-    grade = graphene.String()
-    country = graphene.String()
-    region = graphene.String()
-    city = graphene.String()
-    business_type = graphene.String()
+    id = graphene.ID(required=True, description="What the questions about reports take as merchantId.")
+    name = graphene.String(description="As the merchant's profile has it.")
+    grade = graphene.String(description="The merchant's grade with the platform.")
+    country = graphene.String(description="Where it stands: country.")
+    region = graphene.String(description="Where it stands: region, by which peers are found.")
+    city = graphene.String(description="Where it stands: city.")
+    business_type = graphene.String(description="What it trades in, by which peers are found.")
     time_zone = graphene.String(description="IANA name.")
     currency = graphene.String(description="ISO 4217; the default of its reports.")
-    status = graphene.String()
+    status = graphene.String(description="Whether it takes payments; a closed one is nobody's peer.")
 
 
 MerchantConnection = connection(Merchant, "Merchant", counted=False)
@@ -95,7 +95,7 @@ class Query(graphene.ObjectType):  # type: ignore[misc]
     series = graphene.Field(
         graphene.NonNull(Series),
         **range_arguments(),
-        grain=Grain(default_value=GrainData.TEN_MINUTES, required=True),
+        grain=Grain(default_value=GrainData.TEN_MINUTES, required=True, description=GRAIN_DOC),
         sparse=graphene.Boolean(default_value=False, required=True, description="Only windows in which something happened."),
         description="The windows of a range with their totals.",
     )

@@ -23,7 +23,7 @@ from millrace_graphql.schema.breakdown import MAX_SLICES, Breakdown
 from millrace_graphql.schema.comparison import Comparison
 from millrace_graphql.schema.connection import Edge, Page, connection, from_cursor, page_of, to_cursor
 from millrace_graphql.schema.freshness import Freshness
-from millrace_graphql.schema.inputs import Basis, Dimension, Grain, Order
+from millrace_graphql.schema.inputs import FRESHNESS_DOC, GRAIN_DOC, INCLUSIVE_DOC, WHOSE_DOC, Basis, Dimension, Grain, Order
 from millrace_graphql.schema.metrics import breakdown_fields, column_fields, value_fields
 from millrace_graphql.schema.scalars import DateTime
 from millrace_graphql.schema.selection import groups_of, limited
@@ -102,10 +102,10 @@ Report = type(
     (graphene.ObjectType,),
     {
         "__doc__": "The report of one merchant, window and currency.",
-        "merchant_id": graphene.ID(required=True, resolver=lambda window, info: window.series.merchant_id),
+        "merchant_id": graphene.ID(required=True, description=WHOSE_DOC, resolver=lambda window, info: window.series.merchant_id),
         "currency": graphene.String(required=True, description="ISO 4217.", resolver=lambda window, info: window.series.currency),
-        "grain": graphene.Field(Grain, required=True, resolver=lambda window, info: window.series.asked.grain),
-        "start": graphene.Field(DateTime, required=True, resolver=lambda window, info: window.start_ms),
+        "grain": graphene.Field(Grain, required=True, description=GRAIN_DOC, resolver=lambda window, info: window.series.asked.grain),
+        "start": graphene.Field(DateTime, required=True, description=INCLUSIVE_DOC, resolver=lambda window, info: window.start_ms),
         "end": graphene.Field(DateTime, required=True, description="Exclusive.", resolver=lambda window, info: window.end_ms),
         "partial": graphene.Boolean(
             required=True, description=PARTIAL_DOC, resolver=lambda window, info: window.series.asked.partial[window.place]
@@ -118,7 +118,9 @@ Report = type(
             description="Grows with every change that touches the window.",
             resolver=lambda window, info: int(window.series.points.sums("revision")[window.index]),
         ),
-        "freshness": graphene.Field(graphene.NonNull(Freshness), resolver=lambda window, info: window.series.freshness),
+        "freshness": graphene.Field(
+            graphene.NonNull(Freshness), description=FRESHNESS_DOC, resolver=lambda window, info: window.series.freshness
+        ),
         **value_fields(_of_window),
         **breakdown_fields(_of_window),
     },
@@ -139,11 +141,11 @@ Totals = type(
 class Series(graphene.ObjectType):  # type: ignore[misc]
     """The windows of [start, end) for one merchant and currency."""
 
-    merchant_id = graphene.ID(required=True, resolver=lambda series, info: series.merchant_id)
+    merchant_id = graphene.ID(required=True, description=WHOSE_DOC, resolver=lambda series, info: series.merchant_id)
     currency = graphene.String(required=True, description="ISO 4217.", resolver=lambda series, info: series.currency)
-    grain = graphene.Field(Grain, required=True, resolver=lambda series, info: series.asked.grain)
+    grain = graphene.Field(Grain, required=True, description=GRAIN_DOC, resolver=lambda series, info: series.asked.grain)
     time_zone = graphene.String(required=True, description="IANA name of the zone whose calendar the windows follow.")
-    start = graphene.Field(DateTime, required=True, resolver=lambda series, info: series.asked.start_ms)
+    start = graphene.Field(DateTime, required=True, description=INCLUSIVE_DOC, resolver=lambda series, info: series.asked.start_ms)
     end = graphene.Field(DateTime, required=True, description="Exclusive.", resolver=lambda series, info: series.asked.end_ms)
     points = graphene.Field(graphene.NonNull(SeriesColumns), description="All windows as columns.", resolver=lambda series, info: series)
     reports = graphene.List(
@@ -163,14 +165,14 @@ class Series(graphene.ObjectType):  # type: ignore[misc]
     totals = graphene.Field(graphene.NonNull(Totals), description="The whole range as one window.", resolver=lambda series, info: series)
     breakdown = graphene.Field(
         graphene.NonNull(Breakdown),
-        by=Dimension(required=True),
+        by=Dimension(required=True, description="What payments are broken down by."),
         first=graphene.Int(default_value=5, required=True, description=f"How many values; at most {MAX_SLICES}."),
-        order=Order(default_value=OrderData.GROSS, required=True),
+        order=Order(default_value=OrderData.GROSS, required=True, description="Which values come first."),
         description="The largest values of a breakdown of the whole range, and the rest as one.",
     )
     comparison = graphene.Field(
         graphene.NonNull(Comparison),
-        basis=Basis(default_value=BasisData.PREVIOUS_PERIOD, required=True),
+        basis=Basis(default_value=BasisData.PREVIOUS_PERIOD, required=True, description="Which earlier period."),
         description="The range beside an earlier period. One that is still running is compared as far as the analysis has come.",
     )
     currencies = graphene.List(
@@ -179,7 +181,7 @@ class Series(graphene.ObjectType):  # type: ignore[misc]
         description="Every currency with a payment, refund or failure in the range; sums never mix them.",
         resolver=lambda series, info: series.currencies,
     )
-    freshness = graphene.Field(graphene.NonNull(Freshness), resolver=lambda series, info: series.freshness)
+    freshness = graphene.Field(graphene.NonNull(Freshness), description=FRESHNESS_DOC, resolver=lambda series, info: series.freshness)
 
     @staticmethod
     async def resolve_time_zone(series: SeriesData, info: Any) -> str:

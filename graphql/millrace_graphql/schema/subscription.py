@@ -12,7 +12,7 @@ from millrace_contracts.windows import from_ms
 from millrace_graphql.ranges.answers import Freshness as FreshnessData
 from millrace_graphql.ranges.subscribers import Change
 from millrace_graphql.schema.freshness import Freshness
-from millrace_graphql.schema.inputs import MERCHANT_DOC
+from millrace_graphql.schema.inputs import FRESHNESS_DOC, MERCHANT_DOC, WHOSE_DOC
 from millrace_graphql.schema.scalars import BigInt, DateTime
 from millrace_graphql.schema.selection import caller_of, groups_of, limited
 from millrace_graphql.schema.series import Report, Window
@@ -24,7 +24,7 @@ MAX_REPORTS = 144
 class ReportsChanged(graphene.ObjectType):  # type: ignore[misc]
     """Reports of a merchant that have changed since the event before, merged into one event however many notices there were."""
 
-    merchant_id = graphene.ID(required=True)
+    merchant_id = graphene.ID(required=True, description=WHOSE_DOC)
     watermark = graphene.Field(BigInt, required=True, description="Give it as `after` to go on from here after a lost connection.")
     reset = graphene.Boolean(
         required=True,
@@ -39,7 +39,7 @@ class ReportsChanged(graphene.ObjectType):  # type: ignore[misc]
         first=graphene.Int(default_value=12, required=True, description=f"How many of the newest; at most {MAX_REPORTS}."),
         description="The changed reports as they are now, newest first.",
     )
-    freshness = graphene.Field(graphene.NonNull(Freshness))
+    freshness = graphene.Field(graphene.NonNull(Freshness), description=FRESHNESS_DOC)
 
     @staticmethod
     def resolve_windows(change: Change, info: Any) -> list[int]:

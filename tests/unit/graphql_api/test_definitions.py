@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,41 @@ def test_no_client_of_the_released_schema_breaks(schema: GraphQLSchema) -> None:
     assert [change.description for change in find_breaking_changes(build_sdl(RELEASED.read_text()), now)] == []
 
 
-def test_a_deprecation_says_why_and_until_when(schema: GraphQLSchema) -> None:
+def elements(schema: GraphQLSchema) -> Iterator[tuple[str, Any]]:
+    """Every type, field, argument and value of a schema, by its name."""
     for name, kind in schema.type_map.items():
-        for field, definition in getattr(kind, "fields", {}).items():
-            reason = getattr(definition, "deprecation_reason", None)
-            assert reason is None or re.search(r"\b20\d\d-\d\d-\d\d\b", reason), (name, field)
+        if not name.startswith("__"):
+            yield name, kind
+            for part, definition in {**getattr(kind, "fields", {}), **getattr(kind, "values", {})}.items():
+                yield f"{name}.{part}", definition
+                for argument, given_one in getattr(definition, "args", {}).items():
+                    yield f"{name}.{part}({argument})", given_one
+
+
+def bad_deprecations(schema: GraphQLSchema) -> list[str]:
+    """What is deprecated without a reason of some words and the date until when it stays."""
+    reasons = {name: getattr(each, "deprecation_reason", None) for name, each in elements(schema)}
+    good = re.compile(r"(?=.*\b20\d\d-\d\d-\d\d\b)(\S+\s+){3,}\S+")
+    return [name for name, reason in reasons.items() if reason is not None and not good.match(reason)]
+
+
+def test_a_deprecation_says_why_and_until_when(schema: GraphQLSchema) -> None:
+    assert bad_deprecations(schema) == []
+    sample = build_sdl("""
+      type Query {
+        a: Int @deprecated
+        b: Int @deprecated(reason: "2027-01-31")
+        c: Int @deprecated(reason: "take d, which says the same in minor units")
+        d(e: Int @deprecated(reason: "nobody needs it")): Int
+        f: Kind @deprecated(reason: "take d instead; it goes after 2027-01-31")
+      }
+      enum Kind { G @deprecated(reason: "soon") H }
+    """)
+    assert bad_deprecations(sample) == ["Query.a", "Query.b", "Query.c", "Query.d(e)", "Kind.G"]
+
+
+def test_every_type_field_argument_and_value_says_what_it_is(schema: GraphQLSchema) -> None:
+    assert [name for name, each in elements(schema) if not (each.description or "").strip()] == []
 
 
 @pytest.mark.parametrize("type_name", ["SeriesColumns", "Report", "Totals"])
