@@ -40,6 +40,7 @@ from millrace_graphql.ranges.report_store import ReportStore
 from millrace_graphql.ranges.resume import Resume
 from millrace_graphql.ranges.subscribers import Hub
 from millrace_graphql.rest import openapi
+from millrace_graphql.rest.charging import Charges
 from millrace_graphql.rest.problems import not_found_or_method
 from millrace_graphql.rest.routes import Rest
 from millrace_graphql.schema.query import build_schema
@@ -81,7 +82,8 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     responses = ResponseCache(changes, settings.response_cache_bytes)
     authenticator = Authenticator(KeySet(settings.jwks), issuer=settings.issuer, audience=settings.audience, leeway=settings.leeway_seconds)
     schema = build_schema()
-    answers = Answers(schema, queries, settings, responses, _persisted(servers, settings), _rate_limit(servers, settings))
+    rate_limit = _rate_limit(servers, settings)
+    answers = Answers(schema, queries, settings, responses, _persisted(servers, settings), rate_limit)
     streams = Streams(schema, answers, responses, queries, (hub, Resume(servers.redis, servers.prefix, cassandra)), settings)
     endpoint = GraphQLEndpoint(answers, responses, authenticator, settings, streams)
     sockets = WebSockets(streams, authenticator, settings.max_socket_operations, settings.max_body_bytes)
@@ -104,7 +106,7 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     routes: list[BaseRoute] = [
         Route("/graphql", endpoint),
         WebSocketRoute("/graphql", sockets),
-        *Rest(queries, authenticator, settings.timeout_seconds).routes(),
+        *Rest(queries, authenticator, settings.timeout_seconds, Charges(queries, settings, rate_limit)).routes(),
         *_operations(servers, settings),
         *_documentation(settings),
     ]

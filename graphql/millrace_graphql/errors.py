@@ -48,12 +48,12 @@ class NotFoundError(ApiError):
 
 
 class LimitExceededError(ApiError):
-    """A document is larger than the API takes. ``data`` holds ``limit``, ``value`` and ``allowed``."""
+    """A document, or a request, is larger than the API takes. ``data`` holds ``limit``, ``value`` and ``allowed``."""
 
     code = "LIMIT_EXCEEDED"
 
-    def __init__(self, limit: str, value: object, allowed: int, fix: str) -> None:
-        super().__init__(f"the document's {limit} is {value}, and {allowed} is allowed; {fix}", limit=limit, value=value, allowed=allowed)
+    def __init__(self, limit: str, value: object, allowed: int, fix: str, of: str = "document") -> None:
+        super().__init__(f"the {of}'s {limit} is {value}, and {allowed} is allowed; {fix}", limit=limit, value=value, allowed=allowed)
 
 
 class UnavailableError(ApiError):

@@ -42,6 +42,7 @@ _PROBLEMS = {
     "401": "No valid access token.",
     "403": "Another merchant.",
     "404": "Not found.",
+    "429": "Your points are spent; the header Retry-After says for how many seconds.",
     "503": "The report store does not answer.",
     "504": "Not done within the time budget.",
 }

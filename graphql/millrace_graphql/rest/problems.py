@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 import structlog
@@ -12,20 +12,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millrace_graphql.errors import ApiError, UnauthenticatedError
+from millrace_graphql.http.rate_limit import ThrottledError
 
 log = structlog.get_logger()
 MEDIA = "application/problem+json"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def problem(status: int, code: str, detail: str, **more: object) -> Response:
+def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> Response:
     """A problem+json answer."""
     title = code.replace("_", " ").capitalize()
     body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail, **more}
-    headers = {"Cache-Control": "private, no-store"}
+    sent = {"Cache-Control": "private, no-store", **(headers or {})}
     if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="millrace"'
-    return Response(orjson.dumps(body), status, headers, media_type=MEDIA)
+        sent["WWW-Authenticate"] = 'Bearer realm="millrace"'
+    return Response(orjson.dumps(body), status, sent, media_type=MEDIA)
 
 
 def guarded(handler: Handler) -> Handler:
@@ -34,6 +35,9 @@ def guarded(handler: Handler) -> Handler:
     async def guard(request: Request) -> Response:
         try:
             return await handler(request)
+        except ThrottledError as error:
+            wait = {"Retry-After": str(error.wait), **error.throttle.headers()}
+            return problem(error.status, error.code, error.message, wait, **error.data)
         except ApiError as error:
             return problem(error.status, error.code, error.message, **error.data)
         except Exception as error:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from millrace_graphql.ranges.columns import Group
 from millrace_graphql.ranges.query import ReportQueries
 from millrace_graphql.ranges.shifts import Basis
 from millrace_graphql.rest import bodies
+from millrace_graphql.rest.charging import WITH_EARLIER, WITH_PEERS, Charges, charged
 from millrace_graphql.rest.export import csv_header, csv_lines, customers_csv, freshness_headers, ndjson_lines
 from millrace_graphql.rest.parameters import DAYS, RANGE, Given, asked, choice, instant, parameters, whole
 from millrace_graphql.rest.problems import Handler, guarded, need_token
@@ -31,6 +33,7 @@ from millrace_graphql.rest.problems import Handler, guarded, need_token
 EVERYTHING = frozenset(Group)
 METRIC_GROUPS = frozenset({Group.COUNTERS, Group.CUSTOMERS, Group.AMOUNTS})
 BREAKDOWN_GROUPS = frozenset({Group.COUNTERS, Group.CUSTOMERS, Group.BREAKDOWNS})
+CUSTOMER_GROUPS = frozenset({Group.COUNTERS, Group.CUSTOMERS})
 MAX_MERCHANTS, MAX_SLICES = 1_000, 100
 JSON_MEDIA, CSV_MEDIA, NDJSON_MEDIA = "application/json", "text/csv", "application/x-ndjson"
 SERIES = RANGE | {"grain", "sparse"}
@@ -54,8 +57,9 @@ PATHS = {
 class Rest:
     """The handlers."""
 
-    def __init__(self, queries: ReportQueries, authenticator: Authenticator, timeout_seconds: float) -> None:
+    def __init__(self, queries: ReportQueries, authenticator: Authenticator, timeout_seconds: float, charges: Charges) -> None:
         self._timeout_seconds = timeout_seconds
+        self._charges = charges
         self._queries = queries
         self._authenticator = authenticator
 
@@ -69,7 +73,9 @@ class Rest:
         async def timed(request: Request) -> Response:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await handler(request)
+                    response = await handler(request)
+                response.headers.update(charged(request))
+                return response
             except TimeoutError:
                 raise TimedOutError(f"not done within {self._timeout_seconds:g} s; ask for a shorter range") from None
 
@@ -83,8 +89,9 @@ class Rest:
 
     async def freshness(self, request: Request) -> Response:
         """How far the analysis has come."""
-        await self._caller(request)
+        caller = await self._caller(request)
         parameters(request, frozenset())
+        await self._charges.points(request, caller, 1)
         return _json(request, bodies.freshness_json(await self._queries.freshness()))
 
     async def merchants(self, request: Request) -> Response:
@@ -92,6 +99,7 @@ class Rest:
         caller = await self._caller(request)
         given = parameters(request, frozenset({"first", "after"}))
         first = whole(given, "first", 100, MAX_MERCHANTS)
+        await self._charges.points(request, caller, 1 + first // 10)
         found = await self._queries.merchants(caller, first + 1, given.get("after"))
         page = found[:first]
         more: dict[str, str] = {}
@@ -104,6 +112,8 @@ class Rest:
         caller = await self._caller(request)
         given = parameters(request, frozenset({"start", "currency"}))
         merchant, start = request.path_params["id"], instant(given, "start")
+        caller.require(merchant)
+        await self._charges.points(request, caller, len(EVERYTHING))
         series = await self._queries.report(caller, merchant, start, currency=given.get("currency"), groups=EVERYTHING)
         if series is None:
             raise NotFoundError("start: nothing was ever reported for this window", argument="start")
@@ -114,8 +124,9 @@ class Rest:
         caller = await self._caller(request)
         given = parameters(request, SERIES | {"format"})
         as_csv = _wants_csv(request, given)
-        groups = METRIC_GROUPS if as_csv else EVERYTHING
-        series = await self._queries.series(caller, request.path_params["id"], asked(given), groups)
+        groups, question = METRIC_GROUPS if as_csv else EVERYTHING, asked(given)
+        await self._charges.range(request, caller, question, len(groups))
+        series = await self._queries.series(caller, request.path_params["id"], question, groups)
         if not as_csv:
             return _json(request, bodies.series_json(series, await self._queries.zone_in(series)))
         headers = _attachment("series.csv") | freshness_headers(series.freshness)
@@ -123,7 +134,7 @@ class Rest:
 
     async def comparison(self, request: Request) -> Response:
         """A range beside an earlier period."""
-        given, series = await self._series(request, frozenset({"basis"}), METRIC_GROUPS)
+        given, series = await self._series(request, frozenset({"basis"}), METRIC_GROUPS, WITH_EARLIER)
         basis = choice(given, "basis", Basis, Basis.PREVIOUS_PERIOD)
         return _json(request, bodies.comparison_json(await self._queries.comparison(series, basis, METRIC_GROUPS)))
 
@@ -133,30 +144,35 @@ class Rest:
         by, order = choice(given, "by", Dimension), choice(given, "order", Order, Order.GROSS)
         return _json(request, bodies.breakdown_json(Breakdown(series, by, whole(given, "first", 5, MAX_SLICES), order)))
 
-    async def _series(self, request: Request, more: frozenset[str], groups: frozenset[Group]) -> tuple[Given, Series]:
+    async def _series(self, request: Request, more: frozenset[str], groups: frozenset[Group], times: int = 1) -> tuple[Given, Series]:
         caller = await self._caller(request)
         given = parameters(request, SERIES | more)
-        return given, await self._queries.series(caller, request.path_params["id"], asked(given, Grain.DAY), groups)
+        question = asked(given, Grain.DAY)
+        await self._charges.range(request, caller, question, len(groups), times)
+        return given, await self._queries.series(caller, request.path_params["id"], question, groups)
 
     async def week_grid(self, request: Request) -> Response:
         """A range by hour of day and day of week."""
         caller = await self._caller(request)
-        given = parameters(request, RANGE)
-        return _json(request, bodies.grid_json(await self._queries.grid(caller, request.path_params["id"], asked(given), METRIC_GROUPS)))
+        question = replace(asked(parameters(request, RANGE)), grain=Grain.HOUR)
+        await self._charges.range(request, caller, question, len(METRIC_GROUPS))
+        return _json(request, bodies.grid_json(await self._queries.grid(caller, request.path_params["id"], question, METRIC_GROUPS)))
 
     async def peers(self, request: Request) -> Response:
         """The totals of a range beside the medians of the merchant's peers."""
         caller = await self._caller(request)
-        given = parameters(request, RANGE | {"grain"})
-        found = await self._queries.peers(caller, request.path_params["id"], asked(given, Grain.DAY), METRIC_GROUPS)
+        question = asked(parameters(request, RANGE | {"grain"}), Grain.DAY)
+        await self._charges.range(request, caller, question, len(METRIC_GROUPS), WITH_PEERS)
+        found = await self._queries.peers(caller, request.path_params["id"], question, METRIC_GROUPS)
         return _json(request, bodies.peers_json(found))
 
     async def customers(self, request: Request) -> Response:
         """New and returning customers by day, as JSON or CSV."""
         caller = await self._caller(request)
         given = parameters(request, DAYS | {"format"})
-        as_csv = _wants_csv(request, given)
-        days = await self._queries.customer_days(caller, request.path_params["id"], asked(given, Grain.DAY))
+        as_csv, question = _wants_csv(request, given), asked(given, Grain.DAY)
+        await self._charges.range(request, caller, question, 1 if as_csv else len(CUSTOMER_GROUPS))
+        days = await self._queries.customer_days(caller, request.path_params["id"], question)
         if not as_csv:
             return _json(request, bodies.customers_json(days, await self._queries.customer_totals(days)))
         headers = _attachment("customers.csv") | freshness_headers(days.freshness)
@@ -165,8 +181,9 @@ class Rest:
     async def export(self, request: Request) -> Response:
         """The windows of a range of years as they are read, CSV or NDJSON."""
         caller = await self._caller(request)
-        given = parameters(request, SERIES)
-        freshness, pieces = await self._queries.export(caller, request.path_params["id"], asked(given, Grain.DAY), METRIC_GROUPS)
+        question = asked(parameters(request, SERIES), Grain.DAY)
+        await self._charges.range(request, caller, question, len(METRIC_GROUPS))
+        freshness, pieces = await self._queries.export(caller, request.path_params["id"], question, METRIC_GROUPS)
         first = await anext(pieces)  # what is refused or away is a problem and not half a table
         as_csv = request.url.path.endswith(".csv")
         media = f"{CSV_MEDIA}; charset=utf-8; header=present" if as_csv else NDJSON_MEDIA

@@ -15,7 +15,9 @@ from millrace_graphql.ranges.answers import Freshness, Series
 from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import Range
+from millrace_graphql.rest.charging import Charges
 from millrace_graphql.rest.routes import Rest
+from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
 from tests.unit.graphql_api.facts import DAY, reports
 
@@ -31,6 +33,9 @@ class Pieces:
         self._endless = endless
         self.given = 0
         self.closed = False
+
+    async def range_of(self, *_: Any) -> Range:
+        return Range(0, DAY, Grain.DAY)
 
     async def export(self, *_: Any) -> tuple[Freshness, AsyncGenerator[Series, None]]:
         fresh = Freshness(Progress(0, None))
@@ -52,7 +57,8 @@ class Pieces:
 def app_of(folder: Path, pieces: Pieces, seconds: float = 30) -> tuple[Starlette, dict[str, str]]:
     token = make_token(folder, "merchant", ["m1"], 60)
     authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
-    return Starlette(routes=Rest(pieces, authenticator, seconds).routes()), {"Authorization": f"Bearer {token}"}  # type: ignore[arg-type]
+    rest = Rest(pieces, authenticator, seconds, Charges(pieces, ApiSettings(), None))  # type: ignore[arg-type]
+    return Starlette(routes=rest.routes()), {"Authorization": f"Bearer {token}"}
 
 
 async def test_a_store_that_is_away_is_a_problem_and_no_table(tmp_path: Path) -> None:
