@@ -22,7 +22,7 @@ from millrace_graphql.http.negotiation import GRAPHQL
 from millrace_graphql.http.persisted import PersistedQueries
 from millrace_graphql.http.planned import execute
 from millrace_graphql.http.rate_limit import RateLimit, Throttle, ThrottledError
-from millrace_graphql.http.request import BadRequestError, GraphQLRequest
+from millrace_graphql.http.request import BadRequestError, GraphQLRequest, variables_key
 from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
 from millrace_graphql.identity import Identity
 from millrace_graphql.observability import COST, operation_label, request_counters
@@ -89,6 +89,8 @@ class Answers:
             answer = await self._answer(request, caller, media)
         except ApiError as error:
             answer = Answer(refusal(error, media))
+        except Exception as error:
+            answer = Answer(masked(error, media))
         outcome = "ok" if answer.entry.cacheable else "error"
         count, seconds = request_counters("graphql", label, outcome)
         count.inc()
@@ -135,7 +137,7 @@ class Answers:
     async def _cached(self, operation: Operation, media: str) -> Answer:
         request, caller = operation.request, operation.caller
         tenant = caller.tenant if caller else ""
-        variables = orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS)
+        variables = variables_key(request)
         key: Hashable = (tenant, media, operation.document.key, request.operation_name, variables)
         throttle: Throttle | None = None
         if self._rate_limit is not None and caller is not None and self._cache.find(key) is None:
@@ -198,6 +200,11 @@ def refusal(error: ApiError, media: str) -> Entry:
     if isinstance(error, ThrottledError):
         more |= {"Retry-After": str(error.wait), **error.throttle.headers()}
     return _entry(error.status, {"errors": [shown(error)]}, media, more)
+
+
+def masked(error: Exception, media: str) -> Entry:
+    """The answer when something unforeseen has happened: a reference, under which the log has it."""
+    return _entry(500, {"errors": [shown(error)]}, media)
 
 
 def batch(answers: list[Answer], media: str) -> Entry:

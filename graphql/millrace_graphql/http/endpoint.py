@@ -6,6 +6,7 @@ The short way: a known token and a request whose very bytes were answered before
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Hashable
 from typing import Any
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http import sse
-from millrace_graphql.http.answers import Answer, Answers, batch, refusal
+from millrace_graphql.http.answers import Answer, Answers, batch, masked, refusal
 from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, content_length, matches
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
 from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, read_body
@@ -54,6 +55,9 @@ class GraphQLEndpoint:
             try:
                 asked = body = await read_body(receive, given(b"content-length", b""), self._max_body_bytes)
             except ClientGoneError:
+                # Gone, or its body is no body (a chunk without a length): whoever is still there is told.
+                with contextlib.suppress(Exception):
+                    await _send_entry(send, refusal(BadRequestError("the body did not arrive whole"), JSON))
                 return
             except ApiError as error:
                 await _send_entry(send, refusal(error, media_type(given(b"accept", b"").decode("latin-1")) or JSON))
@@ -91,6 +95,8 @@ class GraphQLEndpoint:
             caller, request = await self._asked(scope, headers, body, known)
         except ApiError as error:
             return Answer(refusal(error, media))
+        except Exception as error:
+            return Answer(masked(error, media))
         if isinstance(request, list):
             return Answer(batch(await asyncio.gather(*(self._answers.answer(each, caller, media) for each in request)), media))
         return await self._answers.answer(request, caller, media)

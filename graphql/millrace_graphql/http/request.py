@@ -84,6 +84,18 @@ def _batch(given: list[Any], most: int) -> list[GraphQLRequest]:
     return found
 
 
+def variables_key(request: GraphQLRequest) -> bytes:
+    """Equal bytes of equal variables.
+
+    Raises:
+        BadRequestError: they nest deeper than any variable of ours.
+    """
+    try:
+        return orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        raise BadRequestError("variables: nest too deep to read; no variable of this API is deeper than a list") from None
+
+
 async def read_body(receive: Receive, content_length: bytes, limit: int) -> bytes:
     """The whole body, refused as soon as it is known to be longer than ``limit`` bytes."""
     declared = int(content_length) if content_length.isdigit() and len(content_length) < 19 else -1

@@ -17,7 +17,7 @@ from millrace_graphql.http.documents import Document
 from millrace_graphql.http.execution import Context, shown
 from millrace_graphql.http.negotiation import GRAPHQL
 from millrace_graphql.http.planned import execute
-from millrace_graphql.http.request import GraphQLRequest
+from millrace_graphql.http.request import GraphQLRequest, variables_key
 from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
 from millrace_graphql.identity import Identity
 from millrace_graphql.observability import SUBSCRIPTIONS
@@ -62,7 +62,8 @@ class Streams:
         """The payloads of a request, to its end; close it to tear everything down."""
         try:
             document, kind = await self._prepared(request, caller)
-        except ApiError as error:
+            variables = variables_key(request)
+        except Exception as error:  # one that is unforeseen is masked
             yield _failed([error])
             return
         if kind is not OperationType.SUBSCRIPTION:
@@ -80,7 +81,7 @@ class Streams:
             yield _failed(source.errors or [])
             return
         with _counted(transport):
-            async for payload in self._events(source, document, request, context):
+            async for payload in self._events(source, document, request, variables, context):
                 yield payload
 
     async def _prepared(self, request: GraphQLRequest, caller: Identity | None) -> tuple[Document, OperationType]:
@@ -97,20 +98,19 @@ class Streams:
         return document, operation.operation
 
     async def _events(
-        self, source: AsyncGenerator[Any, None], document: Document, request: GraphQLRequest, context: Context
+        self, source: AsyncGenerator[Any, None], document: Document, request: GraphQLRequest, variables: bytes, context: Context
     ) -> AsyncIterator[Payload]:
         async with aclosing(source):
             try:
                 async for event in source:
-                    entry = await self._shared(event, document, request, context)
+                    entry = await self._shared(event, document, request, variables, context)
                     yield Payload(entry.body["body"], event=event.watermark if isinstance(event, Change) else None)
-            except ApiError as error:  # the source itself failed: nothing follows
+            except Exception as error:  # the source itself failed: nothing follows; what is unforeseen is masked
                 yield _failed([error])
 
-    async def _shared(self, event: Any, document: Document, request: GraphQLRequest, context: Context) -> Entry:
+    async def _shared(self, event: Any, document: Document, request: GraphQLRequest, variables: bytes, context: Context) -> Entry:
         caller = context.caller
         assert caller is not None
-        variables = orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS)
         key = ("event", caller.tenant, document.key, request.operation_name, variables, event)
 
         async def make(reads: Reads, seq: int) -> Entry:

@@ -239,6 +239,31 @@ def test_an_unforeseen_error_is_masked_and_logged_under_its_reference(
     assert error["extensions"]["reference"] in logged.out + logged.err
 
 
+def test_what_breaks_outside_of_a_resolver_is_masked_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("the password is 1234")
+
+    for place in ("millrace_graphql.http.answers.Costs", "millrace_graphql.http.endpoint.from_body"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, broken)
+            answer = ask(client, "query Broken { viewer { role } }")
+        [error] = answer.json()["errors"]
+        assert (answer.status_code, error["extensions"]["code"], "1234" in answer.text) == (500, "INTERNAL", False)
+        logged = capsys.readouterr()
+        assert error["extensions"]["reference"] in logged.out + logged.err
+
+
+def test_variables_that_nest_too_deep_are_refused_and_not_an_internal_error(client: Client) -> None:
+    variables: Any = 1
+    for _ in range(300):
+        variables = {"a": variables}
+    answer = ask(client, "{ viewer { role } }", variables=variables)
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["errors"][0]["message"].startswith("variables: nest too deep")
+
+
 def test_a_document_is_validated_once_and_then_known(client: Client) -> None:
     from millrace_graphql.observability import REGISTRY
 
