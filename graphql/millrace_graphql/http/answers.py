@@ -84,20 +84,21 @@ class Answers:
     async def answer(self, request: GraphQLRequest, caller: Identity | None, media: str) -> Answer:
         """The answer; errors of any kind are answers too."""
         started = time.perf_counter()
-        label = operation_label(request.operation_name)
+        names = [request.operation_name]
         try:
-            answer = await self._answer(request, caller, media)
+            answer = await self._answer(request, caller, media, names)
         except ApiError as error:
             answer = Answer(refusal(error, media))
         except Exception as error:
             answer = Answer(masked(error, media))
         outcome = "ok" if answer.entry.cacheable else "error"
-        count, seconds = request_counters("graphql", label, outcome)
+        count, seconds = request_counters("graphql", operation_label(names[0]), outcome)
         count.inc()
         seconds.observe(time.perf_counter() - started)
         return answer
 
-    async def _answer(self, request: GraphQLRequest, caller: Identity | None, media: str) -> Answer:
+    async def _answer(self, request: GraphQLRequest, caller: Identity | None, media: str, names: list[str | None]) -> Answer:
+        """``names`` is given the operation's name once it is known: many clients do not send that of the only one."""
         try:
             text = await self._persisted.text(request)
         except BadRequestError:
@@ -106,6 +107,8 @@ class Answers:
             return Answer(_entry(_refused_status(media), {"errors": [shown(error)]}, media))
         document = self.documents.get(text)
         node = document.operation(request.operation_name)
+        if node is not None and node.name is not None:
+            names[0] = node.name.value
         self._check_method(request, node)
         if document.errors or document.node is None:
             return Answer(_entry(_refused_status(media), {"errors": [shown(error) for error in document.errors]}, media))
@@ -158,7 +161,8 @@ class Answers:
         context = Context(operation.caller, self._queries)
         plan = self.documents.plan(operation.document, request.operation_name)
         try:
-            with tracing.operation(request.operation_name, "query"):
+            named = operation.node.name if operation.node is not None else None
+            with tracing.operation(named.value if named is not None else None, "query"):
                 async with asyncio.timeout(self._settings.timeout_seconds):
                     result = await execute(self._schema, document, plan, request.variables, request.operation_name, context)
         except TimeoutError:

@@ -283,3 +283,17 @@ def test_the_document_cache_is_bounded(tmp_path: Path, answers: Questions) -> No
     for number in range(100):
         documents.get(f"query Q{number} {{ viewer {{ role }} }}")
     assert len(documents._known) == 10
+
+
+def test_an_operation_is_counted_by_its_name_whether_the_request_says_it_or_not(client: Client) -> None:
+    from millrace_graphql.observability import REGISTRY
+
+    def count(outcome: str) -> float:
+        labels = {"kind": "graphql", "operation": "CountedByName", "outcome": outcome}
+        return REGISTRY.get_sample_value("millrace_api_requests_total", labels) or 0.0
+
+    before = count("ok"), count("error")
+    ask(client, "query CountedByName { viewer { role } }")
+    ask(client, "query CountedByName { viewer { role } } query Another { viewer { role } }", operationName="CountedByName")
+    ask(client, "query CountedByName($n: Int!) { viewer { merchants(first: $n) { id } } }")
+    assert (count("ok") - before[0], count("error") - before[1]) == (2, 1)
