@@ -26,9 +26,9 @@ AUDIT = ROOT / "scripts" / "graphql-http-audit.mjs"
 
 
 @contextmanager
-def serving(environ: Mapping[str, str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def serving(environ: Mapping[str, str], *options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """`millrace api` on a free port: its URL and process."""
-    command = [sys.executable, "-m", "millrace", "api", "--port", "0"]
+    command = [sys.executable, "-m", "millrace", "api", "--port", "0", *options]
     with subprocess.Popen(command, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
