@@ -2,7 +2,10 @@
 
 import base64
 import json
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +146,65 @@ async def test_a_key_published_later_is_found(tmp_path: Path) -> None:
     assert kid is not None
     now[0] += 11
     assert (await keys.find(kid)) is not None
+
+
+class Published(BaseHTTPRequestHandler):
+    """An identity provider's JWKS; ``server.answer`` is its status and content."""
+
+    def do_GET(self) -> None:
+        status, content = self.server.answer  # type: ignore[attr-defined]
+        self.server.asked += 1  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def provider() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Published)
+    server.answer, server.asked = (200, b'{"keys": []}'), 0
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_keys_of_a_url_are_rotated_without_refusing_either_meanwhile(tmp_path: Path, provider: Any) -> None:
+    now = [100.0]
+    keys = KeySet(f"http://127.0.0.1:{provider.server_port}/jwks", clock=lambda: now[0])
+    guard = Authenticator(keys, issuer="millrace-local", audience="millrace")
+    old, new = (make_token(tmp_path / name, "operator", [], 600) for name in ("old", "new"))
+    public = {name: json.loads((tmp_path / name / "jwks.json").read_text())["keys"] for name in ("old", "new")}
+
+    provider.answer = 200, json.dumps({"keys": public["old"]}).encode()
+    assert await guard.identify(f"Bearer {old}") is not None
+    with pytest.raises(UnauthenticatedError, match="no published key"):
+        await guard.identify(f"Bearer {new}")
+    provider.answer = 200, json.dumps({"keys": public["old"] + public["new"]}).encode()
+    now[0] += 11
+    for token_of in (new, old):
+        assert await guard.identify(f"Bearer {token_of}") is not None
+    asked = provider.asked
+
+    # The provider is away, or answers with what is no key set: the keys that are known are believed meanwhile.
+    for answer in ((503, b"away"), (200, b"<html>"), (200, b'{"keys": 5}')):
+        provider.answer = answer
+        now[0] += 301
+        fresh = Authenticator(keys, issuer="millrace-local", audience="millrace")
+        assert await fresh.identify(f"Bearer {new}") is not None, answer
+    assert provider.asked == asked + 3
+
+    provider.answer = 200, json.dumps({"keys": public["new"]}).encode()
+    now[0] += 301
+    fresh = Authenticator(keys, issuer="millrace-local", audience="millrace")
+    assert await fresh.identify(f"Bearer {new}") is not None
+    with pytest.raises(UnauthenticatedError, match="no published key"):
+        await fresh.identify(f"Bearer {old}")
 
 
 async def test_unknown_key_ids_do_not_make_the_key_set_be_read_again_and_again(tmp_path: Path) -> None:
