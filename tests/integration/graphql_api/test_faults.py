@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import redis
 from cassandra.cluster import NoHostAvailable
@@ -31,11 +32,16 @@ QUERY = 'query($m: ID!, $s: DateTime!) { report(merchantId: $m, start: $s, curre
 class Api:
     """The process, asked as one merchant."""
 
-    def __init__(self, url: str, environ: dict[str, str], merchant: str) -> None:
-        self.url = url
+    def __init__(self, url: str, environ: dict[str, str], merchant: str, pid: int | None = None) -> None:
+        self.url, self.pid = url, pid
         self._merchant = merchant
         self._token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "merchant", [merchant], 600)
         self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {self._token}"}, timeout=30)
+
+    def files(self) -> int:
+        """Files and sockets that the process and its workers have open."""
+        family = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
+        return sum(each.num_fds() for each in family)
 
     def body(self) -> dict[str, Any]:
         return {"query": QUERY, "variables": {"m": self._merchant, "s": START.isoformat()}}
@@ -70,9 +76,9 @@ def merchant() -> str:
 @contextmanager
 def api(environ: dict[str, str], merchant: str, **settings: str) -> Iterator[Api]:
     more = {f"MILLRACE_API_{name.upper()}": value for name, value in settings.items()}
-    with serving({**environ, **more}) as (url, _):
+    with serving({**environ, **more}) as (url, process):
         wait_for(f"{url}/ready", 200)
-        found = Api(url, environ, merchant)
+        found = Api(url, environ, merchant, process.pid)
         with found.client:
             yield found
 
@@ -160,6 +166,7 @@ def test_clients_that_go_in_mid_request_leave_the_server_as_it_was(environ: dict
     store.report(merchant, START, "USD", Written([Paid(6)]), version=1)
     with api(environ, merchant, response_cache_bytes="0", chunk_cache="false") as asked:
         asked.becomes("6")
+        before = asked.files()
         host, port = asked.url.removeprefix("http://").split(":")
         body = json.dumps(asked.body()).encode()
         authorization = asked.client.headers["authorization"]
@@ -170,6 +177,45 @@ def test_clients_that_go_in_mid_request_leave_the_server_as_it_was(environ: dict
                 client.sendall(whole[:cut])
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an orderly end
         assert asked.gross() == "6"
+        deadline = time.monotonic() + 20
+        while (left := asked.files()) > before:
+            assert time.monotonic() < deadline, f"{left} files are open and not {before}"
+            time.sleep(0.1)
+
+
+def test_what_clients_that_went_had_asked_for_keeps_nobody_out(
+    environ: dict[str, str], store: Store, servers: Servers, merchant: str
+) -> None:
+    # More reads than Cassandra is asked at once, all hanging, all of clients that go: their time ends, and their places are free again.
+    store.report(merchant, START, "USD", Written([Paid(8)]), version=1)
+    with api(environ, merchant, timeout_seconds="3", cassandra_reads="4", response_cache_bytes="0", chunk_cache="false") as asked:
+        asked.becomes("8")
+        before = asked.files()
+        host, port = asked.url.removeprefix("http://").split(":")
+        authorization = asked.client.headers["authorization"]
+        servers.pause("cassandra")
+        try:
+            gone = []
+            for number in range(40):
+                variables = {"m": merchant, "s": START.replace(day=1 + number % 6).isoformat()}
+                body = json.dumps({"query": QUERY, "variables": variables}).encode()
+                head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: {authorization}\r\n"
+                client = socket.create_connection((host, int(port)))
+                client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                gone.append(client)
+            time.sleep(0.5)
+            for client in gone:
+                client.close()
+            began = time.monotonic()
+            assert asked.ask().json()["errors"][0]["extensions"]["code"] in ("TIMEOUT", "UNAVAILABLE")
+            assert time.monotonic() - began < 15
+        finally:
+            servers.resume("cassandra")
+        asked.becomes("8")
+        deadline = time.monotonic() + 20
+        while (left := asked.files()) > before:
+            assert time.monotonic() < deadline, f"{left} files are open and not {before}"
+            time.sleep(0.1)
 
 
 def test_ten_thousand_idle_sockets_keep_nobody_out(environ: dict[str, str], store: Store, merchant: str) -> None:
