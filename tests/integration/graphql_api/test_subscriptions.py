@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -311,6 +312,34 @@ def test_a_connection_ends_with_its_token(environ: dict[str, str], store: Store,
                 assert await socket.next() == 4401
 
     run(scenario)
+
+
+def test_with_a_manifest_only_its_documents_run_over_any_transport(
+    environ: dict[str, str], store: Store, merchant: str, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "trusted.json"
+    manifest.write_text(json.dumps({hashlib.sha256(QUERY.encode()).hexdigest(): QUERY}))
+    other = "subscription { freshness { asOf } }"
+    with serving({**environ, "MILLRACE_API_TRUSTED_DOCUMENTS": str(manifest)}) as (url, _):
+        wait_for(f"{url}/ready", 200)
+        with redis.Redis.from_url(environ["MILLRACE_REDIS_URL"]) as cache:
+            trusting = Served(url, environ, store, cache)
+
+            async def scenario() -> None:
+                async with trusting.socket(merchant) as socket:
+                    await socket.send(subscribe(merchant))
+                    assert (await event(socket))["reset"]
+                    await socket.send({"id": "2", "type": "subscribe", "payload": {"query": other}})
+                    refused = await socket.next()
+                    assert (refused["type"], refused["payload"][0]["extensions"]["code"]) == ("error", "UNTRUSTED_DOCUMENT")
+
+            run(scenario)
+            headers = {"Authorization": trusting.bearer(merchant)}
+            for accept in ("text/event-stream", "application/json", "application/graphql-response+json"):
+                for query in (other, "{ viewer { role } }", "{ __schema { queryType { name } } }", QUERY + " "):
+                    answer = httpx.post(f"{url}/graphql", json={"query": query}, headers={**headers, "Accept": accept})
+                    assert "UNTRUSTED_DOCUMENT" in answer.text
+                    assert '"data":{' not in answer.text
 
 
 def test_clients_that_vanish_leave_nothing_behind(served: Served, merchant: str) -> None:

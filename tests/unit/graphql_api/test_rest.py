@@ -87,6 +87,23 @@ async def test_what_takes_too_long_is_cancelled_and_said_so(tmp_path: Path) -> N
     assert (answer.status_code, answer.json()["code"], slow.closed) == (504, "TIMEOUT", True)
 
 
+class Broken(Pieces):
+    """Fails as nobody has foreseen."""
+
+    async def export(self, *_: Any) -> tuple[Freshness, AsyncGenerator[Series, None]]:
+        raise RuntimeError("the password is 1234")
+
+
+async def test_an_unforeseen_error_is_masked_and_logged_under_its_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app, headers = app_of(tmp_path, Broken(0))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        answer = await client.get(PATH, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert (answer.json()["code"], "1234" in answer.text) == ("INTERNAL", False)
+    logged = capsys.readouterr()
+    assert answer.json()["reference"] in logged.out + logged.err
+
+
 async def test_a_store_that_goes_away_later_breaks_the_transfer(tmp_path: Path) -> None:
     app, headers = app_of(tmp_path, Pieces(2))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
