@@ -10,8 +10,9 @@ from millrace_processors.settings import Config, LakeSettings, ProcessorsSetting
 
 ENVIRONMENT = "environment"
 """The name under which an executor finds the packed environment in its working directory."""
-MEMORY = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-"""For JVM and workers. Arenas of every thread and Arrow's own pool keep what was freed."""
+MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""For JVM and workers. Arenas of every thread and Arrow's own pool keep what was freed; so does malloc with blocks of up to 32 MiB unless
+a size is named above which it gives each back at once."""
 _HADOOP = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
 
 

@@ -19,6 +19,7 @@ from millrace_processors.settings import Config
 
 CATALOG = "lake"
 _ICEBERG = "org.apache.iceberg.spark"
+_POOLS = ("broadcastExchange", "shuffleExchange", "resultQueryStage")
 
 
 def build(config: Config, name: str) -> SparkSession:
@@ -73,7 +74,8 @@ def properties(config: Config) -> dict[str, str]:
     """Spark's properties, MILLRACE_SPARK_EXTRA last."""
     jars = sorted(str(path) for path in Path(config.spark.jars).glob("*.jar"))
     # Generated code of wide projections is larger than the JIT takes by default; without this it stays interpreted.
-    java = "-XX:-DontCompileHugeMethods -XX:+UseParallelGC"
+    # Compiled code and what a thread keeps of the buffers that it wrote from would grow for hours: docs/performance-pipeline.md.
+    java = "-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=96m -Djdk.nio.maxCachedBufferSize=262144 -XX:+UseParallelGC"
     log = f"-Dlog4j2.configurationFile=file:{Path(__file__).with_name('log4j2.properties')}"
     found = {
         "spark.jars": ",".join(jars),
@@ -86,6 +88,8 @@ def properties(config: Config) -> dict[str, str]:
         # Spark keeps what its pages would show of the last thousand jobs, stages and plans, also without the pages.
         **dict.fromkeys(("spark.ui.retainedJobs", "spark.ui.retainedStages", "spark.sql.ui.retainedExecutions"), "50"),
         "spark.ui.retainedTasks": "1000",
+        # Each of these pools adds a thread for every plan, up to 128 or 1,024, though a few are at work at a time.
+        **dict.fromkeys((f"spark.sql.{name}.maxThreadThreshold" for name in _POOLS), "16"),
         "spark.sql.streaming.numRecentProgressUpdates": "10",
         "spark.scheduler.mode": "FAIR",
         "spark.sql.session.timeZone": "UTC",
