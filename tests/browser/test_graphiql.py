@@ -79,3 +79,43 @@ def test_examples_run_and_show_cost_cache_and_freshness_and_changes_are_pushed(
     finally:
         (tmp_path / "graphiql.png").write_bytes(seen[-1] if seen else b"")
     assert len(seen[-1]) > 20_000
+
+
+async def click(page: Page, selector: str, text: str = "") -> None:
+    """Click the element whose text is this, once it is there."""
+    found = f"[...document.querySelectorAll({json.dumps(selector)})].find((each) => each.textContent.includes({json.dumps(text)}))"
+    await page.until(f"{found} !== undefined")
+    await page.evaluate(f"{found}.click()")
+
+
+def test_a_pasted_token_opens_the_callers_examples_and_the_schema_can_be_explored(url: str, environ: dict[str, str]) -> None:
+    token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "merchant", ["shop"], 600)
+    explored = "document.querySelector('.graphiql-doc-explorer-content').textContent"
+
+    async def scenario() -> None:
+        async with browser(f"{url}/graphiql") as page:
+            box = "document.querySelector('.millrace-token input')"
+            await page.until(f"{box} !== null", 60)
+            assert "shop" not in await page.evaluate("document.querySelector('.graphiql-editors').textContent")
+            # As a person pastes it, with what is around it; React hears of it by the event.
+            pasted = json.dumps(f"  Bearer {token}\n")
+            setter = "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set"
+            await page.evaluate(f"{setter}.call({box}, {pasted}); {box}.dispatchEvent(new Event('input', {{ bubbles: true }}))")
+            await asyncio.sleep(3)  # the page begins anew, with the examples of the token's merchant
+            await page.until(f"{RUN} !== null && document.querySelectorAll('.graphiql-tab-button').length >= 5", 60)
+            await run_tab(page, "LastHours")
+            await page.until(f"{RESULT}.includes('USD')")
+            assert "shop" in await page.evaluate("document.querySelector('.graphiql-editors').textContent")
+
+            await click(page, "button[aria-label='Show Documentation Explorer']")
+            await click(page, ".graphiql-doc-explorer-content a", "Query")
+            await page.until(f"{explored}.includes('How far the analysis has come.')")
+            await click(page, ".graphiql-doc-explorer-content a", "series")
+            await page.until(f"{explored}.includes('The windows of a range with their totals.')")
+            assert "Length of a window on the calendar of the time zone." in await page.evaluate(explored)
+            await click(page, ".graphiql-doc-explorer-content a", "Grain")
+            await page.until(f"{explored}.includes('of 23 or 25 hours where the clocks change')")
+            assert page.complaints == []
+            assert {address for address in page.requested if not address.startswith((url, "data:", "about:"))} == set()
+
+    asyncio.run(scenario())
