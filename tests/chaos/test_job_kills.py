@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from millrace_contracts.reports import CUSTOMERS_TABLE
+from millrace_contracts.reports import CUSTOMERS_TABLE, PACKED_TABLE
 from millrace_contracts.windows import Grain
 from millrace_processors import auditing, customers, first_seen, reprocessing
 from millrace_processors.errors import LakeError
@@ -20,6 +20,8 @@ from tests.integration.processors_jobs.history import Event, disturbed, events
 from tests.integration.processors_jobs.jobs import Jobs
 from tests.integration.processors_jobs.pipeline import Pipeline, Reports
 from tests.integration.processors_jobs.source import Source
+from tests.integration.processors_jobs.test_packing import DAY as UTC_DAY
+from tests.integration.processors_jobs.test_packing import agree, closed, days_of, unpacked, versions
 from tests.integration.processors_jobs.test_rolling import DAY, expected
 from tests.integration.processors_jobs.test_same_bytes import without_revision
 from tests.support.waiting import wait_until
@@ -99,6 +101,46 @@ def test_killed_rollups_and_counts_of_customers_are_repeated(jobs: Jobs, whole: 
     assert seen == sum(row.new_customers for row in counted) > 0
     customers.run(made.config, made.lake, made.session, everything=True)
     assert days() == counted
+
+
+def test_a_killed_packing_is_repeated_and_no_reader_sees_half_of_a_day(jobs: Jobs) -> None:  # I6 I7
+    made, spread = jobs.pipeline, 60
+    paid = [payment(f"p{n}", merchantId=f"m{n % 40}", amount=n, paidAt=T0 + n // 40 % spread * DAY + n % 7 * MINUTE) for n in range(4_800)]
+    through = T0 + (spread + 2) * DAY
+    made.produce([change("c", image, at=n + 1) for n, image in enumerate(paid)], through)
+    made.batch().run(made.records(), "whole", 0)
+    whole = made.reports()
+    days = days_of(closed(whole, through))
+    assert len(days) == 40 * spread
+
+    def packed() -> int:
+        return count(made, PACKED_TABLE)
+
+    partial = 0
+    for kill in range(3):
+        begun = 1 + kill * len(days) // 4
+        jobs.kill(lambda: packed() >= begun, "rollup", "--all")  # noqa: B023
+        # What is there of the days is whole and right; what is not is read from the reports.
+        found, there = unpacked(made), set(versions(made))
+        partial += 0 < len(there) < len(days)
+        assert there <= days
+        assert found == {key: row for key, row in whole.items() if (key[0], key[1] - key[1] % UTC_DAY) in there}
+        agree(made, through, spread + 1)
+        made.session.execute(f"TRUNCATE {made.config.names.keyspace}.{PACKED_TABLE}", timeout=120)
+    assert partial, "a kill has come in the middle"
+
+    # A late fact shadows its day after a rollup that did not know of it was killed at work; the next one packs all.
+    jobs.kill(packed, "rollup", "--all")
+    late = payment("late", merchantId="m0", amount=5, paidAt=T0 + 5 * MINUTE)
+    made.produce([change("c", late, at=900_000)])
+    made.batch().run(made.records().where("key = 'late'"), "whole", 1)
+    assert ("m0", T0 - T0 % UTC_DAY) not in versions(made)
+    agree(made, through, spread + 1)
+    assert jobs.run("rollup", "--all")["packed"] == len(days)
+    assert unpacked(made) == closed(made.reports(), through)
+    assert made.reports() != whole
+    agree(made, through, spread + 1)
+    assert jobs.run("rollup")["packed"] == 0, "nothing is left to be done"
 
 
 def test_a_killed_maintenance_and_a_killed_repair_are_repeated(jobs: Jobs, whole: Reports, history: list[Event]) -> None:

@@ -63,14 +63,14 @@ def closed(reports: Reports, through: int) -> Reports:
     return {key: row for key, row in reports.items() if key[1] - key[1] % DAY + DAY <= through}
 
 
-async def _answers(pipeline: Pipeline, through: int) -> list[dict[str, Any]]:
+async def _answers(pipeline: Pipeline, through: int, days: int) -> list[dict[str, Any]]:
     cassandra = Cassandra(pipeline.config.cassandra, pipeline.config.names.keyspace, 8, 20)
     cassandra.start()
     try:
         await cassandra.tried(60)
         reader, groups = RawReports(ReportStore(cassandra)), frozenset(Group)
         names = sorted({merchant for merchant, _, _ in pipeline.reports()})
-        read = [await reader.read(name, TODAY, TODAY + 2 * DAY, groups, packed) for packed in (through, None) for name in names]
+        read = [await reader.read(name, TODAY, TODAY + days * DAY, groups, packed) for packed in (through, None) for name in names]
     finally:
         await cassandra.stop()
     return [plain(rows) for rows in read]
@@ -85,9 +85,9 @@ def plain(rows: Rows) -> dict[str, Any]:
     }
 
 
-def agree(pipeline: Pipeline, through: int) -> None:
-    """The API reads the same with packed days as without them."""
-    found = asyncio.run(_answers(pipeline, through))
+def agree(pipeline: Pipeline, through: int, days: int = 2) -> None:
+    """The API reads the same of so many days with packed days as without them."""
+    found = asyncio.run(_answers(pipeline, through, days))
     assert found[: len(found) // 2] == found[len(found) // 2 :]
 
 
