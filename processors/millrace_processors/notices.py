@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import orjson
 import redis
+import structlog
 
-from millrace_contracts.notices import CACHE_TTL_SECONDS, Notice, changed_key, channel, epoch_key
+from millrace_contracts.notices import CACHE_TTL_SECONDS, SINCE, Notice, changed_key, channel, epoch_key, missed_key
 from millrace_contracts.settings import RedisSettings
 from millrace_contracts.windows import Grain
 from millrace_processors.reports import Reports
@@ -17,7 +19,12 @@ from millrace_processors.reports import Reports
 DAY_MS = 86_400_000
 MERCHANTS_A_TRIP = 500
 WINDOWS_A_NOTICE = 1_000
+PATIENCE_SECONDS = 60.0
+"""How long a job waits for Redis to tell it that notices were lost."""
+_RAISE = "if ARGV[1] + 0 > (tonumber(redis.call('GET', KEYS[1])) or -1) then redis.call('SET', KEYS[1], ARGV[1]) end"
+"""Versions are exact in Lua's numbers, which hold whole ones up to 2^53: microseconds since 1970 for two centuries."""
 _clients: dict[str, redis.Redis] = {}
+log = structlog.get_logger()
 
 
 def client(settings: RedisSettings) -> redis.Redis:
@@ -36,6 +43,7 @@ def publish(settings: RedisSettings, prefix: str, notices: list[Notice]) -> bool
                 for notice in notices[first : first + MERCHANTS_A_TRIP]:
                     key = changed_key(prefix, notice["merchantId"])
                     days = {_day(start): notice["version"] for start, _ in notice["windows"]}
+                    pipe.hsetnx(key, SINCE, str(notice["version"]))
                     pipe.hset(key, mapping=days)  # type: ignore[arg-type]
                     pipe.expire(key, CACHE_TTL_SECONDS)
                     pipe.publish(channel(prefix), orjson.dumps(notice))
@@ -45,12 +53,26 @@ def publish(settings: RedisSettings, prefix: str, notices: list[Notice]) -> bool
     return True
 
 
-def new_epoch(settings: RedisSettings, prefix: str) -> bool:
-    """Make every cached chunk stale; false where Redis is away."""
+def new_epoch(settings: RedisSettings, prefix: str, missed: int) -> bool:
+    """Make every cached chunk stale, and watermarks below a version unfit to go on from; false where Redis is away."""
     try:
-        client(settings).incr(epoch_key(prefix))
+        with client(settings).pipeline(transaction=False) as pipe:
+            pipe.eval(_RAISE, 1, missed_key(prefix), str(missed))
+            pipe.incr(epoch_key(prefix))
+            pipe.execute()
     except redis.RedisError:
         return False
+    return True
+
+
+def tell_of_loss(settings: RedisSettings, prefix: str, version: int, patience: float = PATIENCE_SECONDS) -> bool:
+    """Of notices of a job that Redis did not take: a new epoch, as soon as Redis is back; false where it is not back in time."""
+    deadline = time.monotonic() + patience
+    while not new_epoch(settings, prefix, version + 1):
+        if time.monotonic() > deadline:
+            log.warning("notices.lost", fix="run the job again once Redis is back: until then caches may show what was before it")
+            return False
+        time.sleep(1)
     return True
 
 

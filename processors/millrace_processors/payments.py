@@ -38,8 +38,8 @@ class PaymentsBatch:
         self, config: Config, lake: Lake, table: ProgressTable | None, low_water: LowWater, mode: refresh.Mode = refresh.Mode.WRITE
     ) -> None:
         self._config, self._lake, self._table, self._low_water, self._mode = config, lake, table, low_water, mode
-        # Whatever was published before this driver came up may have been lost.
-        self._epoch_due = True
+        # What was written before this driver came up may never have been told of; what it does again, it tells of again.
+        self._epoch_due, self._lost = True, False
 
     def run(self, records: DataFrame, query: str, batch_id: int) -> Outcome:
         """Take one micro-batch through; everything is durable when it returns."""
@@ -95,6 +95,9 @@ class PaymentsBatch:
 
     def _tell(self, refreshed: Refreshed) -> None:
         """Where notices were lost, make every cached chunk stale instead, as soon as Redis is back."""
-        self._epoch_due = self._epoch_due or refreshed.unnoticed > 0
-        if self._epoch_due:
-            self._epoch_due = not notices.new_epoch(self._config.redis, self._config.names.redis_prefix)
+        self._lost = self._lost or refreshed.unnoticed > 0
+        if self._epoch_due or self._lost:
+            newest = self._lake.current()
+            missed = (newest.version if newest else 0) + self._lost
+            if notices.new_epoch(self._config.redis, self._config.names.redis_prefix, missed):
+                self._epoch_due = self._lost = False

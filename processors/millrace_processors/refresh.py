@@ -114,7 +114,7 @@ def of_keys(facts: DataFrame, keys: DataFrame, count: int) -> DataFrame:
 
 
 def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: int | None, mode: Mode = Mode.WRITE) -> Refreshed:
-    """Refresh every key of a range; the condition may speak of the key's columns only.
+    """Refresh every key of a range; the condition may speak of the key's columns only. What Redis did not take makes a new epoch.
 
     An empty lake has nothing to refresh.
     """
@@ -125,7 +125,10 @@ def whole(config: Config, lake: Lake, condition: Column, complete_through_ms: in
     hot: skew.Hot = {}
     if (tasks := config.spark.shuffle_partitions) >= skew.LEAST_TASKS:
         hot = skew.hot_merchants(facts.select("merchant_id", "window_start", F.lit(1).alias("facts")), tasks)
-    return write(config, facts, newest, complete_through_ms, mode, hot=hot)
+    done = write(config, facts, newest, complete_through_ms, mode, hot=hot)
+    if done.unnoticed:
+        notices.tell_of_loss(config.redis, config.names.redis_prefix, newest.version)
+    return done
 
 
 def write(

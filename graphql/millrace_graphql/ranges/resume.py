@@ -1,6 +1,7 @@
 """What has changed for a merchant after a watermark: for a subscriber that comes back.
 
-Redis names the days that may hold changes (contracts/notices.py), Cassandra the reports with a newer version.
+Redis names the days that may hold changes, and tells whether it can know (contracts/notices.py), Cassandra the reports with a newer
+version.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 
 from redis.exceptions import RedisError
 
-from millrace_contracts.notices import changed_key
+from millrace_contracts.notices import SINCE, changed_key, missed_key
 from millrace_contracts.reports import REPORTS_TABLE
 from millrace_contracts.windows import Grain, bucket, from_ms
 from millrace_graphql.ranges.cassandra import Cassandra
@@ -32,13 +33,15 @@ class Resume:
         Raises:
             UnavailableError: Cassandra does not answer.
         """
+        key, missed_of_all = changed_key(self._prefix, merchant_id), missed_key(self._prefix)
         try:
-            [pairs] = await self._wire.call(("HGETALL", changed_key(self._prefix, merchant_id)))
+            pairs, missed = await self._wire.call(("HGETALL", key), ("GET", missed_of_all))
         except (RedisError, OSError, TimeoutError):
             return Change(merchant_id, (), after or 0, reset=True)
         days = dict(zip(pairs[::2], pairs[1::2], strict=True)) if isinstance(pairs, list) else {}
+        since = days.pop(SINCE.encode(), None)
         newest = max((int(version) for version in days.values() if version.isdigit()), default=0)
-        if after is None or after == 0 or (not days and after > 0):
+        if not after or not (_is_at_most(since, after) and _is_at_most(missed, after)):
             return Change(merchant_id, (), max(newest, after or 0), reset=True)
         # A mark that a reader set says nothing about versions: its day is looked at too.
         doubtful = [day.decode() for day, version in days.items() if not version.isdigit() or int(version) > after]
@@ -61,3 +64,8 @@ class Resume:
         plain = [list(map(kind, rows[name])) for name, kind in (("start_ms", int), ("currency", str), ("version", int))]
         triples = zip(*plain, strict=True)
         return [(start_ms, currency, version) for start_ms, currency, version in triples if version > after]
+
+
+def _is_at_most(value: object, watermark: int) -> bool:
+    """Whether a number that Redis holds is there and not above a watermark."""
+    return isinstance(value, bytes) and value.isdigit() and int(value) <= watermark

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from millrace_contracts.notices import changed_key, channel, epoch_key
+from millrace_contracts.notices import SINCE, changed_key, channel, epoch_key, missed_key
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import dead_letter_topic
 from millrace_processors import refresh, tables
@@ -80,8 +80,9 @@ def test_a_batch_becomes_reports_progress_and_notices(place: Place) -> None:
     ]
     assert [(each["merchantId"], each["grain"], each["completeThrough"]) for each in notices] == [("m", "10m", T0 + 999)]
     assert sorted(notices[0]["windows"]) == [[T0, "USD"], [T0 + 10 * MINUTE, "USD"]]
-    assert client.hgetall(changed_key(prefix, "m")) == {b"2025-11-24": str(notices[0]["version"]).encode()}
-    assert client.get(epoch_key(prefix)) == b"1"
+    version = str(notices[0]["version"]).encode()
+    assert client.hgetall(changed_key(prefix, "m")) == {SINCE.encode(): version, b"2025-11-24": version}
+    assert (client.get(epoch_key(prefix)), client.get(missed_key(prefix))) == (b"1", version)
     listener.close()
     client.close()
 
@@ -181,7 +182,10 @@ def test_a_redis_that_is_away_costs_no_report_and_makes_every_chunk_stale_once_i
     batch = place.batch()
     place.produce([change("c", payment("p1"), at=1)])
     place.run(0, batch=batch)
-    epoch = int(client.get(epoch_key(place.config.names.redis_prefix)) or 0)
+    prefix = place.config.names.redis_prefix
+    epoch = int(client.get(epoch_key(prefix)) or 0)
+    told = client.hget(changed_key(prefix, "m"), SINCE)
+    assert client.get(missed_key(prefix)) == told, "who was told of the newest version has missed nothing"
     servers.pause("redis")
     try:
         place.produce([change("c", payment("p2"), at=2)])
@@ -191,7 +195,11 @@ def test_a_redis_that_is_away_costs_no_report_and_makes_every_chunk_stale_once_i
     assert place.reports("payments")[window()] == (2,)
     place.produce([change("c", payment("p3"), at=3)])
     place.run(2, batch=batch)
-    assert int(client.get(epoch_key(place.config.names.redis_prefix)) or 0) > epoch
+    assert int(client.get(epoch_key(prefix)) or 0) > epoch
+    newest = place.lake.current()
+    assert newest is not None
+    assert int(client.get(missed_key(prefix)) or 0) == newest.version + 1, "no watermark of before is gone on from"
+    assert client.hget(changed_key(prefix, "m"), SINCE) == told
     client.close()
 
 

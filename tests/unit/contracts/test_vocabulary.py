@@ -24,6 +24,7 @@ def test_topics_are_named_as_debezium_names_them() -> None:
 
 def test_redis_keys_of_a_merchant_share_one_cluster_slot() -> None:
     assert notices.changed_key("millrace", "m1") == "millrace:{m1}:changed"
+    assert (notices.missed_key("millrace"), notices.SINCE) == ("millrace:missed", "since")
     assert notices.chunk_key("millrace", "m1", "2026-11-24") == "millrace:{m1}:raw:2026-11-24"
     assert notices.channel("millrace") == "millrace:notices"
     assert notices.epoch_key("millrace") == "millrace:epoch"
