@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -103,6 +105,38 @@ def test_hours_and_days_close_reopen_and_follow_a_merchants_zone(pipeline: Pipel
     third = rolled(pipeline)
     assert third.rezoned == 2
     check(pipeline, through, moved)
+
+
+def test_days_of_23_and_25_hours_and_of_odd_offsets_hold_what_falls_into_them(pipeline: Pipeline) -> None:  # I6
+    zones: dict[str, str | None] = {"york": "America/New_York", "nepal": "Asia/Kathmandu", "chatham": "Pacific/Chatham"}
+    zones["howe"] = "Australia/Lord_Howe"  # whose clocks change by half an hour
+    for merchant, zone in zones.items():
+        pipeline.merchant(merchant, zone)
+    # Around both changes of the clocks of 2026, there and here, every 50 minutes: not all days are of 24 hours.
+    images = []
+    for merchant in zones:
+        for changed in (datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 4, 5, tzinfo=UTC), datetime(2025, 11, 2, tzinfo=UTC)):
+            first = int((changed - timedelta(days=1)).timestamp() * 1000)
+            for place in range(100):
+                at = first + place * 50 * MINUTE
+                images.append(payment(f"{merchant}-{at}", merchantId=merchant, amount=1 + len(images) % 97, paidAt=at))
+    through = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp() * 1000)
+    pipeline.produce([change("c", image, at=n + 1) for n, image in enumerate(images)], through)
+    pipeline.live()
+    rolled(pipeline)
+    check(pipeline, through, zones)
+
+    # By hand, on the wall clock: what the days of New York that are short and long hold.
+    days = pipeline.reports(Grain.DAY)
+    york = ZoneInfo("America/New_York")
+    for day, hours in ((datetime(2026, 3, 8, tzinfo=york), 23), (datetime(2025, 11, 2, tzinfo=york), 25)):
+        low, high = (int(each.timestamp() * 1000) for each in (day, day + timedelta(days=1)))
+        assert high - low == hours * HOUR
+        mine = [image["amount"] for image in images if image["merchantId"] == "york" and low <= image["paidAt"] < high]
+        row = dict(zip(CONTENT, days["york", low, "USD"], strict=True))
+        assert (row["payments"], row["gross"]) == (len(mine), sum(mine))
+    lengths = {(end - start) // HOUR for start, end in (day_of("America/New_York", start) for name, start, _ in days if name == "york")}
+    assert lengths == {23, 24, 25}
 
 
 def test_a_rebuilt_lake_is_rolled_up_whole_and_wins(pipeline: Pipeline) -> None:  # I7
