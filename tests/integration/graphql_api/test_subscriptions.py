@@ -18,7 +18,7 @@ import httpx
 import pytest
 import redis
 
-from millrace_contracts.notices import SINCE, changed_key, channel, epoch_key, missed_key
+from millrace_contracts.notices import SINCE, changed_key, channel, missed_key
 from millrace_graphql.token_cli import make_token
 from tests.integration.graphql_api.store import Paid, Store, Written
 from tests.integration.graphql_api.test_process import serving, wait_for
@@ -99,6 +99,10 @@ class Served:
     def paid(self, merchant: str, amount: int, version: int, start: datetime = START) -> None:
         """A report is written and its notice published."""
         self._store.report(merchant, start, "USD", Written([Paid(amount)]), version=version)
+        self.notify(merchant, version, start)
+
+    def notify(self, merchant: str, version: int, start: datetime = START) -> None:
+        """A notice is published."""
         ms = int(start.timestamp()) * 1000
         notice = {"merchantId": merchant, "grain": "10m", "windows": [[ms, "USD"]], "version": version, "completeThrough": None}
         with self._cache.pipeline(transaction=False) as pipe:
@@ -184,46 +188,6 @@ def test_changes_are_pushed_over_a_socket_and_resumed_after_a_lost_connection(se
             assert missed["windows"] == ["2026-11-04T08:00:00Z", "2026-11-06T10:00:00Z"]
             assert [report["gross"] for report in missed["reports"]] == ["9", "8"]
         await served.open_subscriptions(0)
-
-    run(scenario)
-
-
-def test_a_watermark_from_before_what_redis_has_forgotten_or_never_heard_is_told_to_read_again(served: Served, merchant: str) -> None:
-    # Redis tells what has changed only as far as it can know: where it cannot, nothing is missed in silence.
-    prefix, cache = served._prefix, served._cache
-
-    async def resumed(after: str) -> Any:
-        async with served.socket(merchant) as socket:
-            await socket.send(subscribe(merchant, after=after))
-            return await event(socket)
-
-    async def scenario() -> None:
-        served.paid(merchant, 5, version=10)
-        served.paid(merchant, 6, version=11)
-        assert not (await resumed("10"))["reset"]
-        # Evicted, or Redis restarted, and then another day changes.
-        served.paid(merchant, 7, version=12)
-        cache.delete(changed_key(prefix, merchant))
-        served.paid(merchant, 8, version=13, start=START.replace(day=4))
-        lost = await resumed("11")
-        assert (lost["reset"], lost["watermark"]) == (True, "13")
-        known = await resumed("13")
-        assert (known["reset"], known["windows"]) == (False, [])
-        # The notice of 14 never reached Redis: the processors say so as soon as they can.
-        served._store.report(merchant, START, "USD", Written([Paid(9)]), version=14)
-        cache.set(missed_key(prefix), "15")
-        cache.incr(epoch_key(prefix))
-        assert (await resumed("13"))["reset"]
-        served.paid(merchant, 10, version=15)
-        assert not (await resumed("15"))["reset"]
-        # Nor is anything known where a reader alone has made the hash anew, or the limit itself is gone.
-        cache.delete(changed_key(prefix, merchant))
-        cache.hset(changed_key(prefix, merchant), "2026-11-06", "rabc")
-        assert (await resumed("15"))["reset"]
-        served.paid(merchant, 11, version=16)
-        cache.delete(missed_key(prefix))
-        assert (await resumed("16"))["reset"]
-        cache.set(missed_key(prefix), "0")
 
     run(scenario)
 
