@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+import redis
 
-from millrace_processors import expected, kafka_part, reprocessing
+from millrace_contracts.notices import epoch_key, missed_key
+from millrace_processors import expected, kafka_part, notices, reprocessing
 from millrace_processors.expected import Ran
 from millrace_processors.kafka_part import Part
 from millrace_processors.refresh import Mode
@@ -116,3 +120,36 @@ def test_the_rate_of_a_run_is_kept_for_the_next_dry_run_from_the_same_place(pipe
         expected.remember(pipeline.session, keyspace, "lake", ran)
     assert expected.recall(pipeline.session, keyspace, "lake") == Ran(2_000_000, 20.0)
     assert expected.recall(pipeline.session, keyspace, "kafka") is None
+
+
+def test_notices_that_redis_did_not_take_make_a_new_epoch_once_it_is_back(
+    pipeline: Pipeline, servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.produce([change("c", payment("p1"), at=1)], T0)
+    pipeline.live()
+    prefix = pipeline.config.names.redis_prefix
+    newest = pipeline.lake.current()
+    assert newest is not None
+    with redis.Redis.from_url(pipeline.config.redis.url) as client:
+        before = int(client.get(epoch_key(prefix)) or 0)
+        assert client.get(missed_key(prefix)) == str(newest.version).encode()
+        tell, backs = notices.tell_of_loss, list[threading.Timer]()
+
+        def tell_while_away(*arguments: Any) -> bool:
+            backs.append(threading.Timer(4, servers.resume, ["redis"]))
+            backs[0].start()
+            return tell(*arguments)
+
+        monkeypatch.setattr(notices, "tell_of_loss", tell_while_away)
+        servers.pause("redis")
+        try:
+            done = reprocessing.from_lake(pipeline.config, pipeline.lake, Scope(), Mode.WRITE).refreshed
+        finally:
+            servers.resume("redis")
+        assert len(backs) == 1
+        backs[0].join()
+        assert (done.reports, done.unnoticed) == (1, 1)
+        assert int(client.get(epoch_key(prefix)) or 0) > before, "nothing that a cache holds is believed any longer"
+        assert client.get(missed_key(prefix)) == str(newest.version + 1).encode()
+        assert notices.new_epoch(pipeline.config.redis, prefix, 5)
+        assert client.get(missed_key(prefix)) == str(newest.version + 1).encode(), "it only grows"
