@@ -31,8 +31,8 @@ def build(config: Config, name: str) -> SparkSession:
     """
     os.environ.setdefault("PYSPARK_PYTHON", cluster.python(config.spark))
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    for name, value in cluster.MEMORY.items():
-        os.environ.setdefault(name, value)
+    for variable, value in cluster.MEMORY.items():
+        os.environ.setdefault(variable, value)
     if config.spark.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName(f"millrace {name}").master(config.spark.master)

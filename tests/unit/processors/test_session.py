@@ -57,6 +57,11 @@ def test_malloc_is_told_to_give_large_blocks_back_unless_the_environment_says_ot
     assert (os.environ["MALLOC_MMAP_THRESHOLD_"], os.environ["ARROW_DEFAULT_MEMORY_POOL"]) == ("262144", "system")
 
 
+def test_the_job_is_called_by_its_name(no_spark: mock.Mock) -> None:
+    session.build(config(), "stream")
+    no_spark.appName.assert_called_once_with("millrace stream")
+
+
 def test_executors_get_the_same() -> None:
     made = session.properties(config())
     assert {name: value for name, value in made.items() if name.startswith("spark.executorEnv.")} == {
