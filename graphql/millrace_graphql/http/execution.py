@@ -20,7 +20,7 @@ from millrace_graphql.ranges.subscribers import Hub
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Context:
     """What resolvers get: the caller (None only for introspection) and the questions that can be asked."""
 

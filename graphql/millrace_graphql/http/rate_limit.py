@@ -44,7 +44,7 @@ LOCAL_TENANTS = 10_000
 PAUSE_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Throttle:
     """The state of a tenant's bucket after a request."""
 

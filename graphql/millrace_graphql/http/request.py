@@ -26,7 +26,7 @@ class ClientGoneError(Exception):
     """The client closed the connection: there is nobody to answer."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class GraphQLRequest:
     """The parameters of a request."""
 

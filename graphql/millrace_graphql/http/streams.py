@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from graphql import ExecutionResult, GraphQLSchema, OperationType, create_source
 
 from millrace_graphql.errors import ApiError, TimedOutError, UnauthenticatedError
 from millrace_graphql.http.answers import NEED_TOKEN, Answers
+from millrace_graphql.http.budgets import Budgets
 from millrace_graphql.http.documents import Document
 from millrace_graphql.http.execution import Context, shown
 from millrace_graphql.http.negotiation import GRAPHQL
@@ -55,6 +55,7 @@ class Streams:
         self._queries = queries
         self._hub, self._resume = sources
         self._settings = settings
+        self._budgets = Budgets(settings.timeout_seconds)
 
     async def stream(
         self, request: GraphQLRequest, caller: Identity | None, transport: str, last_event: int | None = None
@@ -117,7 +118,7 @@ class Streams:
             assert document.node is not None
             plan = self._answers.documents.plan(document, request.operation_name)
             try:
-                async with asyncio.timeout(self._settings.timeout_seconds):
+                with self._budgets.open():
                     result = await execute(self._schema, document.node, plan, request.variables, request.operation_name, context, event)
                 body = _body(result)
             except TimeoutError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -16,7 +16,7 @@ from millrace_graphql.ranges.merge import Merge
 from millrace_graphql.ranges.plan import Range, closed_at
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Asked:
     """A range as a caller asks for it: ``start`` and ``end``, or a ``preset``. ``zone`` is the merchant's where it is left out."""
 
@@ -29,7 +29,7 @@ class Asked:
     sparse: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Freshness:
     """How fresh and complete an answer is (I13)."""
 
@@ -63,7 +63,7 @@ class Freshness:
         return late
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Series:
     """The windows of a range for one merchant and currency."""
 
@@ -75,7 +75,7 @@ class Series:
     read: Freshness
     min_customers: int = 10
     """A demographic cell with fewer customers is withheld."""
-    question: Asked = Asked()
+    question: Asked = field(default_factory=Asked)
 
     @cached_property
     def points(self) -> Merge:

@@ -44,7 +44,7 @@ PACKED_COLUMNS: Mapping[Group, tuple[str, ...]] = {**COLUMNS, Group.COUNTERS: ("
 GROUP_OF: Mapping[str, Group] = {column: group for group, columns in COLUMNS.items() for column in columns}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Table:
     """One group's columns of n reports. ``values``: int64 arrays for counters, lists of bytes or of dicts for the others."""
 
