@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processors.events import T0, change, payment
+from tests.integration.processors.events import MINUTE, T0, change, payment
 from tests.integration.processors_jobs.jobs import Jobs
 from tests.integration.processors_jobs.pipeline import Pipeline
 from tests.support.waiting import wait_until
@@ -38,6 +38,15 @@ def test_the_stream_tells_how_far_it_is_and_stops_cleanly(pipeline: Pipeline, tm
         assert value('offsets_behind{query="payments"}') == 0.0
         assert value('events_total{query="payments"}') == 40.0
         assert value("complete_through_seconds") == T0 / 1000
+        assert [row[0] for row in pipeline.reports().values()] == [40]
+
+        # Asked to stop in the middle of many batches, it finishes the one that it has begun: what the lake has, the reports have.
+        before = len(pipeline.lake.snapshots(pipeline.lake.facts))
+        more = [payment(f"q{n}", merchantId=f"m{n % 50}", paidAt=T0 + n % 90 * MINUTE) for n in range(9_000)]
+        pipeline.produce([change("c", image, at=100 + n) for n, image in enumerate(more)], T0)
+        wait_until(lambda: len(pipeline.lake.snapshots(pipeline.lake.facts)) > before, 120, "a batch that has begun")
         process.terminate()
-        assert process.wait(120) == 0
-    assert [row[0] for row in pipeline.reports().values()] == [40]
+        assert process.wait(180) == 0
+    held = pipeline.spark.table(pipeline.lake.facts).count()
+    assert 40 < held < 9_040
+    assert sum(row[0] for row in pipeline.reports().values()) == held
