@@ -11,11 +11,12 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http import sse
 from millrace_graphql.http.answers import Answer, Answers, batch, masked, refusal
+from millrace_graphql.http.compression import takes_gzip
 from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, content_length, matches
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
 from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, read_body
@@ -69,14 +70,9 @@ class GraphQLEndpoint:
             key = (caller.tenant, is_get, given(b"accept"), asked)
             entry = self._cache.find(key)
             if entry is not None:
-                self._cache.hits += 1
-                if is_get and matches(given(b"if-none-match", b""), entry.etag):
-                    self._cache.not_modified += 1
-                    await send(entry.not_modified)
-                    await send(_EMPTY)
-                    return
-                await send(entry.start)
-                await send(entry.body)
+                start, content = self._kept(entry, headers, is_get)
+                await send(start)
+                await send(content)
                 return
         if self._streams is not None and sse.MEDIA.encode() in given(b"accept", b""):
             await self._stream(self._streams, scope, receive, send, headers, body)
@@ -85,6 +81,17 @@ class GraphQLEndpoint:
         if key is not None and answer.extensions is None:
             self._cache.keep(key, answer.entry)
         await _send(send, answer, given(b"if-none-match", b"") if is_get else b"")
+
+    def _kept(self, entry: Entry, headers: RequestHeaders, is_get: bool) -> tuple[Message, Message]:
+        """The two messages of a kept answer."""
+        given, cache = headers.get, self._cache
+        cache.hits += 1
+        if takes_gzip(given(b"accept-encoding", b"")):
+            entry = cache.packed(entry)
+        if is_get and matches(given(b"if-none-match", b""), entry.etag):
+            cache.not_modified += 1
+            return entry.not_modified, _EMPTY
+        return entry.start, entry.body
 
     async def _answer(self, scope: Scope, headers: RequestHeaders, body: bytes, known: Identity | None) -> Answer:
         accept = headers.get(b"accept", b"").decode("latin-1")

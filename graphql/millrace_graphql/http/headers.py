@@ -20,7 +20,7 @@ def matches(if_none_match: bytes, etag: bytes) -> bool:
     """Whether If-None-Match names an ETag; compared weakly, as RFC 9110 says."""
     if not if_none_match:
         return False
-    if if_none_match == etag or if_none_match == b"*":
+    if if_none_match == etag or if_none_match == b"*" or (if_none_match[:2] == b"W/" and if_none_match[2:] == etag):
         return True
     return any(part.strip().removeprefix(b"W/") == etag for part in if_none_match.split(b","))
 
@@ -36,7 +36,7 @@ def _common(media: str, caching: bytes) -> tuple[tuple[bytes, bytes], ...]:
         (b"content-type", f"{media}; charset=utf-8".encode()),
         (b"cache-control", caching),
         (b"x-content-type-options", b"nosniff"),
-        (b"vary", b"Accept, Authorization"),
+        (b"vary", b"Accept, Accept-Encoding, Authorization"),
     )
 
 

@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xxhash import xxh3_128_hexdigest
 
+from millrace_graphql.http.compression import ENCODING, LEAST_BYTES, compressed
 from millrace_graphql.http.headers import content_length
 from millrace_graphql.ranges.changes import Changes, Reads, record
 
@@ -49,6 +50,8 @@ class Entry:
     """Under how many keys it is kept; its bytes count once."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """What every answer that is made of it has, also one that says more or comes from no cache."""
+    packed: Entry | None = None
+    """The same compressed, once it was asked for."""
 
 
 def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads: Reads, seq: int) -> Entry:
@@ -70,6 +73,20 @@ def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads
         float("inf"),
         size=len(body) + 600,
         headers=kept,
+    )
+
+
+def _packed(entry: Entry) -> Entry:
+    """An answer compressed. Its ETag is weak: what it says is equal, not its bytes (RFC 9110, section 8.8.1); both find it again."""
+    content = compressed(entry.body["body"])
+    kept = (*[pair for pair in entry.headers if pair[0] != b"etag"], (b"etag", b"W/" + entry.etag))
+    return replace(
+        entry,
+        start={**entry.start, "headers": [*kept, ENCODING, _HIT, content_length(len(content))]},
+        body={"type": "http.response.body", "body": content},
+        not_modified={**entry.not_modified, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], _HIT]},
+        headers=kept,
+        size=len(content) + 600,
     )
 
 
@@ -118,6 +135,17 @@ class ResponseCache:
         self._drop(key)
         return None
 
+    def packed(self, entry: Entry) -> Entry:
+        """A kept entry for a reader that takes gzip: compressed the first time, unless it is short."""
+        if entry.packed is None:
+            if len(entry.body["body"]) < LEAST_BYTES:
+                return entry
+            entry.packed = _packed(entry)
+            entry.size += entry.packed.size
+            self._bytes += entry.packed.size if entry.keys else 0
+            self._shrink()
+        return entry.packed
+
     def _still_good(self, entry: Entry) -> bool:
         if not self._changes.good(entry.reads, entry.seq):
             return False
@@ -133,6 +161,9 @@ class ResponseCache:
         self._entries[key] = entry
         entry.keys += 1
         self._bytes += entry.size if entry.keys == 1 else KEY_BYTES
+        self._shrink()
+
+    def _shrink(self) -> None:
         while self._bytes > self._capacity:
             self._drop(next(iter(self._entries)))
 

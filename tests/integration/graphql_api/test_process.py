@@ -104,6 +104,21 @@ def test_a_repeated_question_is_answered_from_the_cache_and_not_modified(environ
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", answer.headers["etag"])
         assert ask(**{"If-None-Match": '"another"'}).json() == {"data": {"series": {"totals": {"payments": 0}}}}
 
+        query = query.replace("totals { payments }", "points { start gross }")
+        whole = ask(**{"Accept-Encoding": "identity"})
+        while (packed := ask()).headers["x-millrace-cache"] != "hit":
+            assert time.monotonic() < deadline
+        assert (packed.headers["content-encoding"], packed.content) == ("gzip", whole.content)
+        assert int(packed.headers["content-length"]) < len(whole.content) / 3
+        plain = ask(**{"Accept-Encoding": "gzip;q=0, br"})
+        assert (plain.headers["x-millrace-cache"], plain.content) == ("hit", whole.content)
+        assert "content-encoding" not in plain.headers
+        assert "Accept-Encoding" in plain.headers["vary"]
+        for encoding in ("gzip", "identity"):
+            for tag in (whole.headers["etag"], packed.headers["etag"]):
+                again = ask(**{"Accept-Encoding": encoding, "If-None-Match": tag})
+                assert (again.status_code, again.content) == (304, b""), "either tag names what both of them say"
+
 
 def test_without_cassandra_the_process_lives_and_says_that_it_is_not_ready(environ: dict[str, str]) -> None:
     with socket.socket() as closed:

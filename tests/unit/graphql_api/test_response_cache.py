@@ -1,6 +1,7 @@
 """Whole answers: reused while good, made once for many, bounded, and never another tenant's."""
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -214,3 +215,47 @@ def test_equal_answers_have_equal_etags_and_others_have_others() -> None:
     assert one.etag == same.etag != other.etag
     assert dict(one.not_modified["headers"])[b"etag"] == one.etag
     assert b"content-length" not in dict(one.not_modified["headers"])
+
+
+def test_an_answer_is_compressed_once_takes_its_room_and_says_the_same(cache: ResponseCache, changes: Changes) -> None:
+    async def scenario() -> None:
+        small = await cache.get("small", Made(size=100))
+        assert cache.packed(small) is small
+        cache.keep("small too", small)
+        entry = await cache.get("k", Made(size=5_000))
+        alone = cache.size
+        packed = cache.packed(entry)
+        assert packed is cache.packed(entry)
+        assert zlib.decompress(body(packed), 31) == body(entry)
+        assert len(body(packed)) < 100
+        headers, before = dict(packed.start["headers"]), dict(entry.start["headers"])
+        assert headers[b"content-encoding"] == b"gzip"
+        assert headers[b"content-length"] == str(len(body(packed))).encode()
+        assert headers[b"etag"] == b"W/" + before[b"etag"], "equal in what it says, not in its bytes"
+        assert {name: headers[name] for name in (b"content-type", b"cache-control")} == dict(HEADERS)
+        assert dict(packed.not_modified["headers"])[b"etag"] == headers[b"etag"]
+        assert b"content-encoding" not in before
+        assert alone + len(body(packed)) < cache.size < alone + 1_000
+        change(changes, 5)
+        assert [cache.find(key) for key in ("k", "small", "small too")] == [None] * 3
+        assert cache.size == 0
+
+    run(scenario())
+
+
+def test_what_compressing_adds_pushes_out_the_least_used(changes: Changes, clock: Clock) -> None:
+    cache = ResponseCache(changes, 40_000, clock, clock)
+
+    async def scenario() -> None:
+        for key in range(20):
+            await cache.get(key, Made(size=1_300))  # 20 of 1,900 bytes
+        assert cache.find(0) is not None
+        for key in (*range(2, 20), 0):
+            found = cache.find(key)
+            if found is not None:
+                cache.packed(found)
+        assert cache.size <= 40_000
+        assert cache.find(1) is None
+        assert cache.find(0) is not None
+
+    run(scenario())
