@@ -48,6 +48,16 @@ _PROBLEMS = {
 }
 
 
+_SPENT = ("RateLimit", "RateLimit-Policy")
+_HEADERS: dict[str, Schema] = {
+    "X-Millrace-Cost": {"schema": {"type": "integer"}, "description": "What the request has cost, in points."},
+    "RateLimit": {"schema": TEXT, "description": "What is left of the points (r), and in how many seconds all are back (t)."},
+    "RateLimit-Policy": {"schema": TEXT, "description": "How many points there may be (q), and in how many seconds as many come back (w)."},
+    "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until there are enough points."},
+    "ETag": {"schema": TEXT, "description": "Of the numbers and their completeness: send it as If-None-Match."},
+}
+
+
 def _grain(default: Grain) -> Schema:
     return _query("grain", {**names(Grain), "default": default.name}, "Length of a window on the calendar of the time zone.")
 
@@ -61,7 +71,9 @@ def _operation(name: str, summary: str, parameters: list[Schema], content: dict[
         status: {"description": text, "content": {"application/problem+json": {"schema": reference("Problem")}}}
         for status, text in _PROBLEMS.items()
     }
-    answers: dict[str, Schema] = {"200": {"description": summary, "content": content}}
+    refusals["429"]["headers"] = {name: _HEADERS[name] for name in (*_SPENT, "Retry-After")}
+    told = ("X-Millrace-Cost", *_SPENT, *(["ETag"] if "application/json" in content else []))
+    answers: dict[str, Schema] = {"200": {"description": summary, "headers": {name: _HEADERS[name] for name in told}, "content": content}}
     if "application/json" in content:
         answers["304"] = {"description": "Nothing has changed since the answer with the entity tag of If-None-Match."}
     return {"get": {"operationId": name, "summary": summary, "parameters": parameters, "responses": {**answers, **refusals}}}

@@ -218,6 +218,8 @@ def test_every_json_answer_is_as_the_openapi_document_says_and_has_an_entity_tag
             answer = await api.get(url, ["documented", "other"], params=given)
             assert answer.status_code == 200, answer.text
             validator.validate(answer.json())
+            told = document["paths"][path]["get"]["responses"]["200"]["headers"]
+            assert {name: name.lower() in answer.headers for name in told} == dict.fromkeys(told, True)
             tag = answer.headers["etag"]
             again = await api.get(url, ["documented", "other"], params=given, headers={"If-None-Match": tag})
             assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
