@@ -31,7 +31,7 @@ def build(config: Config, name: str) -> SparkSession:
     """
     os.environ.setdefault("PYSPARK_PYTHON", cluster.python(config.spark))
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    for variable, value in cluster.MEMORY.items():
+    for variable, value in cluster.DRIVER.items():
         os.environ.setdefault(variable, value)
     if config.spark.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

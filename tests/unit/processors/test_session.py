@@ -47,7 +47,7 @@ def test_an_operators_properties_win() -> None:
     assert made["spark.sql.broadcastExchange.maxThreadThreshold"] == "128"
 
 
-def test_malloc_is_told_to_give_large_blocks_back_unless_the_environment_says_otherwise(no_spark: mock.Mock) -> None:
+def test_the_drivers_malloc_is_told_to_give_large_blocks_back_unless_the_environment_says_otherwise(no_spark: mock.Mock) -> None:
     os.environ["MALLOC_ARENA_MAX"] = "7"
     for name in ("MALLOC_MMAP_THRESHOLD_", "ARROW_DEFAULT_MEMORY_POOL"):
         os.environ.pop(name, None)
@@ -62,10 +62,11 @@ def test_the_job_is_called_by_its_name(no_spark: mock.Mock) -> None:
     no_spark.appName.assert_called_once_with("millrace stream")
 
 
-def test_executors_get_the_same() -> None:
+def test_workers_keep_large_blocks() -> None:
     made = session.properties(config())
     assert {name: value for name, value in made.items() if name.startswith("spark.executorEnv.")} == {
         "spark.executorEnv.MALLOC_ARENA_MAX": "2",
-        "spark.executorEnv.MALLOC_MMAP_THRESHOLD_": "262144",
+        "spark.executorEnv.MALLOC_MMAP_THRESHOLD_": "33554432",
+        "spark.executorEnv.MALLOC_TRIM_THRESHOLD_": "67108864",
         "spark.executorEnv.ARROW_DEFAULT_MEMORY_POOL": "system",
     }
