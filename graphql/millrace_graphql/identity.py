@@ -149,12 +149,11 @@ class Authenticator:
         self._capacity = capacity
         self._verified: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
 
-    def known(self, header: bytes) -> Identity | None:
-        """The identity behind a header that was verified before and still holds; None of any other."""
-        if not header:
-            return None
-        found = self._verified.get(hashlib.sha256(header).digest())
-        return found[0] if found and self._clock() < found[1] else None
+    def known(self, header: bytes) -> tuple[Identity | None, float]:
+        """The identity behind a header that was verified before and still holds, and for how many seconds; None of any other."""
+        found = self._verified.get(hashlib.sha256(header).digest()) if header else None
+        left = found[1] - self._clock() if found else 0.0
+        return (found[0], left) if found and left > 0 else (None, 0.0)
 
     async def identify(self, header: str) -> Identity | None:
         """The identity behind an Authorization header; None where there is none.

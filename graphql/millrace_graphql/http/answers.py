@@ -57,7 +57,7 @@ class Answer:
     @property
     def content(self) -> bytes:
         """The body, with what only this request is told."""
-        content: bytes = self.entry.body["body"]
+        content = self.entry.content
         return content if self.extensions is None else content[:-1] + b',"extensions":' + orjson.dumps(self.extensions) + b"}"
 
 
@@ -224,8 +224,7 @@ def _entry(status: int, body: dict[str, Any], media: str, more: dict[str, str] |
 def _only_now(status: int, content: bytes, media: str, more: dict[str, str]) -> Entry:
     headers = [*answer_headers(media, NEVER, more), content_length(len(content))]
     start = {"type": "http.response.start", "status": status, "headers": headers}
-    message = {"type": "http.response.body", "body": content}
-    return Entry(start, message, b"", start, Reads(), 0, 0.0, cacheable=False)
+    return Entry(0, headers, content, b"", start, Reads(), 0.0, status, cacheable=False)
 
 
 def _refused_status(media: str) -> int:

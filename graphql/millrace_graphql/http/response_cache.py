@@ -7,6 +7,7 @@ An entry is found by (tenant, what was asked) and thus only after the caller's i
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
@@ -26,24 +27,26 @@ CLOCK_SECONDS = 300
 """An answer about "today" ends at the next five minutes of the hour: no zone's midnight falls between them."""
 LARGEST_SHARE = 16
 """No entry is larger than this part of the cache."""
-KEY_BYTES = 600
-"""About what one more key of an entry takes: the bytes of a request."""
+KEY_BYTES = 300
+"""About what one more key of an entry takes."""
 Message = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
 _HIT = (b"x-millrace-cache", b"hit")
 
 
 @dataclass(slots=True)
 class Entry:
-    """An answer, ready to be sent: ASGI's two messages, and those of a 304."""
+    """An answer, ready to be sent: what ASGI's two messages hold, and the first of a 304."""
 
-    start: Message
-    body: Message
+    seq: int
+    sent: Headers
+    """Of an answer that was found; the messages are made anew, as those of thousands of answers would be fetched from far memory."""
+    content: bytes
     etag: bytes
     not_modified: Message
     reads: Reads
-    seq: int
     until: float
-    cost: int = 0
+    status: int = 200
     size: int = 0
     cacheable: bool = True
     keys: int = 0
@@ -52,6 +55,16 @@ class Entry:
     """What every answer that is made of it has, also one that says more or comes from no cache."""
     packed: Entry | None = None
     """The same compressed, once it was asked for."""
+
+    @property
+    def start(self) -> Message:
+        """ASGI's first message."""
+        return {"type": "http.response.start", "status": self.status, "headers": self.sent}
+
+    @property
+    def body(self) -> Message:
+        """ASGI's second message."""
+        return {"type": "http.response.body", "body": self.content}
 
 
 def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads: Reads, seq: int) -> Entry:
@@ -64,34 +77,46 @@ def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads
     etag = b'"' + xxh3_128_hexdigest(media + body).encode() + b'"'
     kept = (*headers, (b"etag", etag))
     return Entry(
-        {"type": "http.response.start", "status": status, "headers": [*kept, _HIT, content_length(len(body))]},
-        {"type": "http.response.body", "body": body},
+        seq,
+        [*kept, _HIT, content_length(len(body))],
+        body,
         etag,
         {"type": "http.response.start", "status": 304, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], _HIT]},
         reads,
-        seq,
-        float("inf"),
+        math.inf,
+        status,
         size=len(body) + 600,
         headers=kept,
     )
 
 
-def _packed(entry: Entry) -> Entry:
+def packed(entry: Entry) -> Entry:
     """An answer compressed. Its ETag is weak: what it says is equal, not its bytes (RFC 9110, section 8.8.1); both find it again."""
-    content = compressed(entry.body["body"])
+    content = compressed(entry.content)
     kept = (*[pair for pair in entry.headers if pair[0] != b"etag"], (b"etag", b"W/" + entry.etag))
     return replace(
         entry,
-        start={**entry.start, "headers": [*kept, ENCODING, _HIT, content_length(len(content))]},
-        body={"type": "http.response.body", "body": content},
+        sent=[*kept, ENCODING, _HIT, content_length(len(content))],
+        content=content,
         not_modified={**entry.not_modified, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], _HIT]},
         headers=kept,
         size=len(content) + 600,
     )
 
 
+class _Ticket:
+    """One key's hold of an entry: ``shown`` is what is sent, the entry or it compressed; good no longer than ``until``."""
+
+    __slots__ = ("entry", "shown", "until", "used")
+
+    def __init__(self, entry: Entry, until: float) -> None:
+        self.entry = self.shown = entry
+        self.until = until
+        self.used = False
+
+
 class ResponseCache:
-    """A bounded LRU with one flight a key. ``capacity`` bytes of 0 turns keeping off; flights are still shared."""
+    """A bounded cache with one flight a key. ``capacity`` bytes of 0 turns keeping off; flights are still shared."""
 
     def __init__(
         self,
@@ -104,7 +129,7 @@ class ResponseCache:
         self._capacity = capacity
         self._clock = clock
         self._wall = wall
-        self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._tickets: OrderedDict[Hashable, _Ticket] = OrderedDict()
         self._flights: dict[Hashable, asyncio.Task[Entry]] = {}
         self._bytes = 0
         self.hits = 0
@@ -118,31 +143,36 @@ class ResponseCache:
         return self._bytes
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._tickets)
 
-    def find(self, key: Hashable) -> Entry | None:
-        """The entry of a key if it is still good."""
-        entry = self._entries.get(key)
-        if entry is None:
+    def find(self, key: Hashable, *, packed: bool = False) -> Entry | None:
+        """The entry of a key if it is still good; with ``packed``, which always goes with the same keys, compressed unless it is short."""
+        ticket = self._tickets.get(key)
+        if ticket is None:
             return None
         changes = self._changes
         now = self._clock()
         if now >= changes.trusted_until:
             return None
-        if now < entry.until and (entry.seq == changes.seq or self._still_good(entry)):
-            self._entries.move_to_end(key)
-            return entry
+        entry = ticket.entry
+        if now < ticket.until and (entry.seq == changes.seq or self._still_good(entry)):
+            if not ticket.used:
+                # Moving it to the end of a list would touch its neighbours, each of them somewhere else in memory.
+                ticket.used = True
+                if packed:
+                    ticket.shown = self._packed(entry)
+            return ticket.shown
         self._drop(key)
         return None
 
-    def packed(self, entry: Entry) -> Entry:
-        """A kept entry for a reader that takes gzip: compressed the first time, unless it is short."""
+    def _packed(self, entry: Entry) -> Entry:
+        """Compressed the first time."""
         if entry.packed is None:
-            if len(entry.body["body"]) < LEAST_BYTES:
+            if len(entry.content) < LEAST_BYTES:
                 return entry
-            entry.packed = _packed(entry)
+            entry.packed = packed(entry)
             entry.size += entry.packed.size
-            self._bytes += entry.packed.size if entry.keys else 0
+            self._bytes += entry.packed.size
             self._shrink()
         return entry.packed
 
@@ -152,23 +182,30 @@ class ResponseCache:
         entry.seq = self._changes.seq  # so that the same changes are not looked through again
         return True
 
-    def keep(self, key: Hashable, entry: Entry) -> None:
-        """Keep an entry under a key, or under one more."""
-        if not entry.cacheable or entry.size > self._capacity // LARGEST_SHARE or self._clock() >= self._changes.trusted_until:
+    def keep(self, key: Hashable, entry: Entry, seconds: float = math.inf) -> None:
+        """Keep an entry under a key, or under one more, at most so long."""
+        now = self._clock()
+        if not entry.cacheable or entry.size > self._capacity // LARGEST_SHARE or now >= self._changes.trusted_until:
             return
-        if key in self._entries:
+        if key in self._tickets:
             self._drop(key)
-        self._entries[key] = entry
+        self._tickets[key] = _Ticket(entry, min(entry.until, now + seconds))
         entry.keys += 1
         self._bytes += entry.size if entry.keys == 1 else KEY_BYTES
         self._shrink()
 
     def _shrink(self) -> None:
+        """Let go of what was not used since it came, or since it was last spared for its use."""
         while self._bytes > self._capacity:
-            self._drop(next(iter(self._entries)))
+            key, ticket = next(iter(self._tickets.items()))
+            if ticket.used:
+                ticket.used = False
+                self._tickets.move_to_end(key)
+            else:
+                self._drop(key)
 
     def _drop(self, key: Hashable) -> None:
-        entry = self._entries.pop(key)
+        entry = self._tickets.pop(key).entry
         entry.keys -= 1
         self._bytes -= KEY_BYTES if entry.keys else entry.size
 

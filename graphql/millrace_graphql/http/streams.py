@@ -69,7 +69,7 @@ class Streams:
             return
         if kind is not OperationType.SUBSCRIPTION:
             answer = await self._answers.answer(request, caller, GRAPHQL)
-            body: bytes = answer.entry.body["body"]
+            body = answer.entry.content
             yield Payload(body, failed=not answer.entry.cacheable and b'"data"' not in body)
             return
         assert caller is not None
@@ -105,7 +105,7 @@ class Streams:
             try:
                 async for event in source:
                     entry = await self._shared(event, document, request, variables, context)
-                    yield Payload(entry.body["body"], event=event.watermark if isinstance(event, Change) else None)
+                    yield Payload(entry.content, event=event.watermark if isinstance(event, Change) else None)
             except Exception as error:  # the source itself failed: nothing follows; what is unforeseen is masked
                 yield _failed([error])
 

@@ -120,6 +120,23 @@ def test_a_repeated_question_is_answered_from_the_cache_and_not_modified(environ
                 assert (again.status_code, again.content) == (304, b""), "either tag names what both of them say"
 
 
+def test_a_kept_answer_is_given_no_longer_than_the_token_holds(environ: dict[str, str], store: Store) -> None:
+    store.progress(datetime(2026, 11, 4, tzinfo=UTC))
+    query = (
+        '{ series(merchantId: "kept", start: "2026-11-03T00:00:00Z", end: "2026-11-04T00:00:00Z", currency: "USD") { points { gross } } }'
+    )
+    with serving({**environ, "MILLRACE_API_LEEWAY_SECONDS": "0"}) as (url, _):
+        wait_for(f"{url}/ready", 200)
+        deadline = time.monotonic() + 30
+        token, hits = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "operator", [], 8), 0
+        while (answer := httpx.get(f"{url}/graphql", params={"query": query}, headers={"Authorization": f"Bearer {token}"})).is_success:
+            hits += answer.headers["x-millrace-cache"] == "hit"
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert hits > 0
+        assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (401, "UNAUTHENTICATED")
+
+
 def test_without_cassandra_the_process_lives_and_says_that_it_is_not_ready(environ: dict[str, str]) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound and not listening: refused

@@ -282,12 +282,14 @@ async def test_a_known_header_is_found_without_a_look_at_keys_until_it_expires(t
     now = [time.time()]
     guard = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace", leeway=0, clock=lambda: now[0])
     header = f"Bearer {make_token(tmp_path, 'merchant', ['m1'], 60)}"
-    assert guard.known(header.encode()) is None
+    assert guard.known(header.encode()) == (None, 0.0)
     caller = await guard.identify(header)
-    assert guard.known(header.encode()) == caller
+    found, seconds = guard.known(header.encode())
+    assert found == caller
+    assert 58 < seconds <= 60, "no longer than its token holds"
     now[0] += 61
-    assert guard.known(header.encode()) is None
-    assert guard.known(b"") is None
+    assert guard.known(header.encode()) == (None, 0.0)
+    assert guard.known(b"") == (None, 0.0)
 
 
 def test_the_private_key_is_readable_by_its_owner_only_and_made_once(tmp_path: Path) -> None:

@@ -220,12 +220,15 @@ def test_equal_answers_have_equal_etags_and_others_have_others() -> None:
 def test_an_answer_is_compressed_once_takes_its_room_and_says_the_same(cache: ResponseCache, changes: Changes) -> None:
     async def scenario() -> None:
         small = await cache.get("small", Made(size=100))
-        assert cache.packed(small) is small
         cache.keep("small too", small)
+        assert cache.find("small too", packed=True) is small
         entry = await cache.get("k", Made(size=5_000))
+        cache.keep("k packed", entry)
         alone = cache.size
-        packed = cache.packed(entry)
-        assert packed is cache.packed(entry)
+        packed = cache.find("k packed", packed=True)
+        assert packed is not None
+        assert packed is cache.find("k packed", packed=True)
+        assert cache.find("k") is entry
         assert zlib.decompress(body(packed), 31) == body(entry)
         assert len(body(packed)) < 100
         headers, before = dict(packed.start["headers"]), dict(entry.start["headers"])
@@ -237,8 +240,21 @@ def test_an_answer_is_compressed_once_takes_its_room_and_says_the_same(cache: Re
         assert b"content-encoding" not in before
         assert alone + len(body(packed)) < cache.size < alone + 1_000
         change(changes, 5)
-        assert [cache.find(key) for key in ("k", "small", "small too")] == [None] * 3
+        assert [cache.find(key) for key in ("k", "k packed", "small", "small too")] == [None] * 4
         assert cache.size == 0
+
+    run(scenario())
+
+
+def test_a_key_that_holds_for_some_seconds_ends_with_them_and_the_answer_lives_on(cache: ResponseCache, clock: Clock) -> None:
+    async def scenario() -> None:
+        entry = await cache.get("by meaning", Made())
+        cache.keep("token", entry, 30.0)
+        clock.now += 29.9
+        assert cache.find("token") is entry
+        clock.now += 0.2
+        assert cache.find("token") is None
+        assert cache.find("by meaning") is entry
 
     run(scenario())
 
@@ -249,13 +265,11 @@ def test_what_compressing_adds_pushes_out_the_least_used(changes: Changes, clock
     async def scenario() -> None:
         for key in range(20):
             await cache.get(key, Made(size=1_300))  # 20 of 1,900 bytes
-        assert cache.find(0) is not None
-        for key in (*range(2, 20), 0):
-            found = cache.find(key)
-            if found is not None:
-                cache.packed(found)
+        for key in (0, *range(2, 20)):
+            if cache.find(key, packed=True) is None:
+                assert key > 2, "until there is no more room, nothing goes"
+            assert cache.find(0) is not None, "what is asked for all the time stays"
         assert cache.size <= 40_000
         assert cache.find(1) is None
-        assert cache.find(0) is not None
 
     run(scenario())
