@@ -62,7 +62,11 @@ def test_both_apis_of_two_processes_take_from_one_bucket_and_go_on_fairly_withou
             assert 1 <= int(refused.headers["retry-after"]) <= 42
         while heavy.graphql(one).status_code == 200:
             pass
-        by_graphql = heavy.graphql(two)
+        # A point comes back each second: of a bucket of its own the second process would have hundreds to give.
+        for _ in range(10):
+            by_graphql = heavy.graphql(two)
+            if by_graphql.status_code != 200:
+                break
         assert (by_graphql.status_code, by_graphql.json()["errors"][0]["extensions"]["code"]) == (429, "THROTTLED")
         assert light.graphql(one).status_code == 200, "another tenant has a bucket of its own"
 
