@@ -14,6 +14,7 @@ from pymongo import MongoClient
 from millrace_cdc.connect.client import ConnectClient
 from millrace_contracts.documents import MERCHANT_CAPTURED_FIELDS, USER_SENSITIVE_FIELDS
 from tests.integration.cdc_connect.conftest import Record, Settings, run
+from tests.support.merchants import SEOUL_BOOKS
 
 pytestmark = pytest.mark.stack
 
@@ -22,13 +23,7 @@ CREATED_MS = 1_772_357_400_250
 SECRETS = ["leaky@example.org", "Lea Leaky", "+821012345678", "RAW-USER-ID", "1987", "new@example.org"]
 USER = "c" * 22
 MERCHANT = {
-    "name": "Seoul Books",
-    "grade": "gold",
-    "location": {"country": "KR", "region": "11", "city": "Seoul"},
-    "businessType": "books",
-    "timeZone": "Asia/Seoul",
-    "currency": "KRW",
-    "status": "active",
+    **SEOUL_BOOKS,
     "createdAt": CREATED,
     "updatedAt": CREATED,
     "schemaVersion": 1,

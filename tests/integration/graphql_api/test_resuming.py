@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import httpx
@@ -97,10 +96,7 @@ def test_subscribers_outlive_redis_and_cassandra_and_are_told_of_what_they_may_h
     with serving({**environ, **limits}) as (url, _), redis.Redis.from_url(environ["MILLRACE_REDIS_URL"]) as cache:
         wait_for(f"{url}/ready", 200)
         own = Served(url, environ, store, cache)
-        deadline = time.monotonic() + 20
-        while own.metric("millrace_api_notices_trusted") != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        own.until_trusted()
 
         async def main() -> None:
             async with asyncio.timeout(120):

@@ -93,6 +93,13 @@ class Served:
         self._cache = cache
         cache.set(missed_key(self._prefix), "0")  # as the processors do when they start
 
+    def until_trusted(self) -> None:
+        """Wait until the process hears notices."""
+        deadline = time.monotonic() + 20
+        while self.metric("millrace_api_notices_trusted") != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
     def bearer(self, *merchants: str, seconds: int = 600) -> str:
         return f"Bearer {make_token(self._keys, 'merchant', list(merchants), seconds)}"
 
@@ -135,10 +142,7 @@ def served(environ: dict[str, str], store: Store) -> Iterator[Served]:
     with serving(environ) as (url, _), redis.Redis.from_url(environ["MILLRACE_REDIS_URL"]) as client:
         wait_for(f"{url}/ready", 200)
         found = Served(url, environ, store, client)
-        deadline = time.monotonic() + 20
-        while found.metric("millrace_api_notices_trusted") != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        found.until_trusted()
         yield found
 
 

@@ -16,19 +16,11 @@ from millrace_processors import rollup_run, sources
 from millrace_processors.dimensions import DimensionBatch
 from tests.integration.processors.events import SECOND
 from tests.integration.processors_jobs.pipeline import Pipeline
+from tests.support.merchants import SEOUL_BOOKS as BOOKS
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 Record = tuple[str, str | None]
-BOOKS: dict[str, Any] = {
-    "name": "Seoul Books",
-    "grade": "gold",
-    "location": {"country": "KR", "region": "11", "city": "Seoul"},
-    "businessType": "books",
-    "timeZone": "Asia/Seoul",
-    "currency": "KRW",
-    "status": "active",
-}
 COLUMNS = "name, grade, country, region, city, business_type, time_zone, currency, status, version"
 
 
