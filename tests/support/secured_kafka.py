@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from millrace_contracts.settings import KafkaSettings
 from millrace_stack.servers.kafka import cluster_id
+from tests.support.ports import listening_ports
 from tests.support.waiting import wait_until
 
 USER, PASSWORD = "relay", "relay-secret"
@@ -120,8 +121,6 @@ def _named(name: str) -> x509.Name:
 
 def _command_of_listener(port: int) -> list[str]:
     for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "java":
-            ports = {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
-            if port in ports:
-                return process.cmdline()
+        if process.info["name"] == "java" and port in listening_ports(process):
+            return process.cmdline()
     raise AssertionError(f"no Java process listens on {port}")
