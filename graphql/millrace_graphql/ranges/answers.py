@@ -87,7 +87,7 @@ class Series:
         """The whole range as one window."""
         return self.points.total(self.asked)
 
-    @cached_property
+    @property  # kept, it would close a cycle, and what was read would lie about until the garbage collector comes by
     def freshness(self) -> Freshness:
         """How fresh and complete the answer is (I13)."""
         return Freshness(self.read.progress, self.asked, self.read.rolled_up, lambda: int(self.total.sums("revision")[0]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import structlog
 from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, RequestExecutionException
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, ResponseFuture, Session
 from cassandra.policies import ConstantSpeculativeExecutionPolicy, DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
 
@@ -181,10 +181,29 @@ class Cassandra:
             if request.has_more_pages:
                 request.start_fetching_next_page()
             else:
+                _let_go(request)
                 tell(answer.set_result, pages)
 
-        request.add_callbacks(page, lambda error: tell(answer.set_exception, error))
+        def failed(error: Exception) -> None:
+            _let_go(request)
+            tell(answer.set_exception, error)
+
+        request.add_callbacks(page, failed)
         return _columns([name for _, _, name, _ in prepared.result_metadata], await answer)
+
+
+def _let_go(request: ResponseFuture) -> None:
+    """Cut what ties a finished request to itself: its callbacks, and its timer, which the driver keeps until it would have been due.
+
+    Else it lies about with all that it has read until then and until the garbage collector comes by: a sixth of a read's cost.
+    """
+    request.clear_callbacks()
+    if request._timer is not None:  # noqa: SLF001 - it has no other name
+        request._timer.callback = _nothing  # noqa: SLF001
+
+
+def _nothing() -> None:
+    """What a timer does that nobody waits for."""
 
 
 def _columns(names: list[str], pages: list[Any]) -> Columns:
