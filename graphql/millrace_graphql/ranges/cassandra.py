@@ -195,11 +195,11 @@ class Cassandra:
 def _let_go(request: ResponseFuture) -> None:
     """Cut what ties a finished request to itself: its callbacks, and its timer, which the driver keeps until it would have been due.
 
-    Else it lies about with all that it has read until then and until the garbage collector comes by: a sixth of a read's cost.
+    Else it lies about with all that it has read until then and until the garbage collector comes by.
     """
     request.clear_callbacks()
-    if request._timer is not None:  # noqa: SLF001 - it has no other name
-        request._timer.callback = _nothing  # noqa: SLF001
+    if request._timer is not None:
+        request._timer.callback = _nothing
 
 
 def _nothing() -> None:
