@@ -54,7 +54,7 @@ def environ(mongo_server: Settings, kafka_server: Settings) -> Settings:
         assert done.return_value == 0, done.output
     names = {topic.name for topic in declared(NamesSettings.load(own))}
     admin = AdminClient({"bootstrap.servers": own["MILLRACE_KAFKA_BOOTSTRAP"]})
-    wait_until(lambda: names <= admin.list_topics(timeout=10).topics.keys(), 60, "every topic is known to the broker")
+    wait_until(lambda: names <= admin.list_topics(timeout=60).topics.keys(), 60, "every topic is known to the broker")
     return own
 
 
@@ -104,9 +104,9 @@ def records(environ: Settings, topic: str) -> list[Record]:
     consumer = Consumer({**config, "enable.partition.eof": True})
     found: list[Record] = []
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        open_ones, deadline = set(partitions), time.monotonic() + 60
+        open_ones, deadline = set(partitions), time.monotonic() + 180
         while open_ones:
             assert time.monotonic() < deadline, f"{topic} was not read to its end"
             for message in consumer.consume(5_000, timeout=0.2):
@@ -138,8 +138,8 @@ def process(environ: Settings, log: Path, *arguments: str) -> Iterator[subproces
 def relay(environ: Settings, log: Path) -> Iterator[None]:
     """A live relay, stopped cleanly."""
     with process(environ, log, "relay", "run") as started:
-        wait_until(lambda: '"streaming"' in log.read_text() or started.poll() is not None, 60, "the relay streams")
+        wait_until(lambda: '"streaming"' in log.read_text() or started.poll() is not None, 180, "the relay streams")
         assert started.poll() is None, log.read_text()
         yield
         started.send_signal(signal.SIGTERM)
-        assert started.wait(30) == 0, log.read_text()
+        assert started.wait(120) == 0, log.read_text()

@@ -40,7 +40,7 @@ def live(environ: Settings, payments: Any, tmp_path_factory: pytest.TempPathFact
     """The changes, and the events that a live relay made of them."""
     with relay(environ, tmp_path_factory.mktemp("relay") / "log"):
         made = History(payments)
-        wait_until(lambda: len(records(environ, live_topic(environ))) == 10, 60, "ten events on the live topic")
+        wait_until(lambda: len(records(environ, live_topic(environ))) == 10, 180, "ten events on the live topic")
     return made, records(environ, live_topic(environ))
 
 

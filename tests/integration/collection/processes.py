@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,29 +16,21 @@ import psutil
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from tests.support.ports import free_port, listening_ports
+from tests.support.waiting import wait_until
+
 ROLES = ("collection", "relay", "debezium", "truth")
-DEADLINE_SECONDS = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+DEADLINE_SECONDS = 120.0
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
     """Poll with a deadline."""
-    end = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {what}"
-        time.sleep(0.05)
+    wait_until(condition, DEADLINE_SECONDS, what)
 
 
 def program_listening_on(port: int) -> str:
     for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "mongod" and any(
-            connection.laddr.port == port for connection in process.net_connections("tcp") if connection.status == psutil.CONN_LISTEN
-        ):
+        if process.info["name"] == "mongod" and port in listening_ports(process):
             return process.exe()
     raise AssertionError(f"no mongod listens on {port}")
 
@@ -80,6 +70,7 @@ class OwnMongod:
     def start(self) -> None:
         """Start, or start again on the same data, and wait until it answers."""
         options = ["--port", str(self._port), "--bind_ip", "127.0.0.1", "--replSet", "rs0", "--auth", "--wiredTigerCacheSizeGB", "0.25"]
+        options += ["--setParameter", "periodicNoopIntervalSecs=1"]  # as the shared one: an idle server tells how far its time has come
         files = ["--dbpath", "data", "--keyFile", "key", "--logpath", "log", "--logappend"]
         self._process = subprocess.Popen([self._program, *options, *files, *self.OPTIONS], cwd=self._folder, stdout=subprocess.DEVNULL)
         until(self._answers, "mongod answers")
@@ -163,10 +154,17 @@ class CollectionProcess:
         self._process.kill()
         self._process.wait()
 
+    def ready(self) -> bool:
+        """Whether it says that it is ready."""
+        return self._says("ready")
+
     def _serves(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log_path.read_text()
+        return self._says("health")
+
+    def _says(self, path: str) -> bool:
         try:
-            return httpx.get(f"{self.url}/health").status_code == 200
+            return httpx.get(f"{self.url}/{path}").status_code == 200
         except httpx.TransportError:
             return False

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from millrace_contracts.documents import customer_key
-from tests.integration.collection.processes import CollectionProcess
+from tests.integration.collection.processes import CollectionProcess, until
 
 Settings = dict[str, str]
 SECRET = bytes(16)
@@ -48,7 +48,7 @@ def database(declared: Settings) -> Iterator[Database]:
 def client(api: CollectionProcess, database: Database) -> Iterator[httpx.Client]:
     for collection in ("payments", "merchants", "users", "idempotencyKeys"):
         database[collection].delete_many({})
-    with httpx.Client(base_url=api.url, headers=api.headers, timeout=30) as made:
+    with httpx.Client(base_url=api.url, headers=api.headers, timeout=60) as made:
         merchant = {"name": "Shop", "currency": "EUR", "timeZone": "Europe/Berlin", "location": {"country": "DE"}}
         assert made.put("/v1/merchants/m1", json=merchant).status_code == 201
         yield made
@@ -173,8 +173,14 @@ def test_operators_see_health_readiness_and_metrics(client: httpx.Client, api: C
     assert client.get("/health").json() == {"status": "alive"}
     assert client.get("/ready").json() == {"ready": True, "mongo": "majority"}
     assert 'millrace_collection_commands_total{kind="payment",status="201"} 1.0' in client.get("/metrics").text
-    entries = [json.loads(line) for line in api.log_path.read_text().splitlines()]
-    assert [entry["event"] for entry in entries if entry.get("request_id") == "trace-me"] == ["accepted", "answered", "request"]
+
+    def traced() -> list[str]:
+        lines = api.log_path.read_text().splitlines(keepends=True)
+        entries = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [entry["event"] for entry in entries if entry.get("request_id") == "trace-me"]
+
+    # The last line may be written after the answer has come.
+    until(lambda: traced() == ["accepted", "answered", "request"], "each step is logged once")
     assert "user 1@x" not in api.log_path.read_text()
 
 

@@ -54,7 +54,7 @@ class TestMongoStore(StoreContract):
         with MongoClient(declared["MILLRACE_MONGO_ADMIN_URI"]) as admin:
             for collection in ("payments", "merchants", "users", "apiKeys", "idempotencyKeys"):
                 admin[database][collection].delete_many({})
-        made = MongoStore(declared["MILLRACE_MONGO_COLLECTION_URI"], database, 8)
+        made = MongoStore(declared["MILLRACE_MONGO_COLLECTION_URI"], database, 60)
         yield made
         await made.close()
 
@@ -73,7 +73,7 @@ async def test_every_write_asks_for_a_majority_with_its_journal_and_can_be_retri
     database = declared["MILLRACE_NAMES_DATABASE"]
     writes = Writes(database)
     monitoring.register(writes)
-    store = MongoStore(declared["MILLRACE_MONGO_COLLECTION_URI"], database, 8)
+    store = MongoStore(declared["MILLRACE_MONGO_COLLECTION_URI"], database, 60)
     await store.insert_payments([payment("w1")])
     await store.change_payments([RefundChange("w1", "r1", 1, NOW, LATER)])
     await store.put("merchants", dict(MERCHANT), [], NOW)
