@@ -15,6 +15,8 @@ from millrace_cdc.state import RelayState
 from millrace_runtime.stopping import StopSignal
 
 EVERY_SECONDS = 10.0
+FIRST_SECONDS = 0.5
+"""Until there is a position: the runway is known soon after the first commit."""
 
 
 @dataclass(frozen=True)
@@ -109,4 +111,4 @@ class OplogWatch:
                 self._state.runway.set(oplog.runway_seconds(position))
                 self._waiting.sample(oplog.newest, oplog.writes)
                 self._state.waiting(self._waiting.estimate(position, self._state.committed_events))
-            self._done.wait(EVERY_SECONDS)
+            self._done.wait(EVERY_SECONDS if position is not None else FIRST_SECONDS)
