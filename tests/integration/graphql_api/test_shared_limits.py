@@ -34,7 +34,7 @@ def test_two_workers_take_from_one_bucket_and_it_fills_again(environ: dict[str, 
                 await one.take("m", 900)
             assert 1 <= refused.value.wait <= 7
             assert (await two.take("other", 1)).available >= 998
-            [lifetime] = await wires[0].call(("PTTL", f"{environ['MILLRACE_NAMES_REDIS_PREFIX']}:{{m}}:points"))
+            [lifetime] = await wires[0].call(("PTTL", f"{environ['MILLRACE_NAMES_REDIS_PREFIX']}:{{m}}:full"))
             assert 0 < lifetime <= 11_000, "an idle tenant leaves nothing behind"
 
             async def paid() -> bool:
