@@ -40,7 +40,7 @@ def cache(environ: dict[str, str]) -> Iterator["redis.Redis"]:
         yield client
 
 
-async def until(condition: Callable[[], object | Awaitable[object]], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object | Awaitable[object]], seconds: float = 90) -> None:
     """Poll until a condition, plain or awaitable, holds."""
     async with asyncio.timeout(seconds):
         while True:

@@ -1,11 +1,12 @@
 """Traces of the process as it is run, at a collector of OpenTelemetry's protocol: what was asked, run and read, in one tree."""
 
+import contextlib
 import gzip
 import queue
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,10 +24,12 @@ from tests.integration.graphql_api.test_process import serving, wait_for
 __all__ = ["environ", "store"]
 pytestmark = pytest.mark.stack
 START = datetime(2026, 11, 10, 8, tzinfo=UTC)
+SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+"""Spans are sent after 100 ms and not after five seconds."""
 QUERY = 'query Day($s: DateTime!) { report(merchantId: "traced", start: $s, currency: "USD") { gross } }'
 
 
-@contextmanager
+@contextlib.contextmanager
 def collector() -> Iterator[tuple[str, "queue.Queue[Any]"]]:
     """A collector's URL, and the spans that it is sent."""
     spans: queue.Queue[Any] = queue.Queue()
@@ -67,7 +70,7 @@ class Tree:
 
     def wait(self, trace: str, *names: str) -> dict[str, Any]:
         """The first span of each name in a trace, once all are there."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while True:
             mine = {span.name: span for span in reversed(self.found) if span.trace_id.hex() == trace}
             if set(names) <= set(mine):
@@ -89,7 +92,7 @@ def test_a_request_and_what_it_read_are_one_tree_below_the_callers_span(environ:
     store.report("traced", START, "USD", Written([Paid(5)]))
     token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "merchant", ["traced"], 600)
     headers = {"Authorization": f"Bearer {token}"}
-    with collector() as (address, spans), serving({**environ, "MILLRACE_API_TRACES": address}) as (url, _):
+    with collector() as (address, spans), serving({**environ, **SOON, "MILLRACE_API_TRACES": address}) as (url, _):
         wait_for(f"{url}/ready", 200)
         tree = Tree(spans)
         with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
@@ -127,12 +130,29 @@ def test_a_request_and_what_it_read_are_one_tree_below_the_callers_span(environ:
 
 def test_a_collector_that_is_away_costs_no_answer(environ: dict[str, str], store: Store) -> None:
     token = make_token(Path(environ["MILLRACE_HOME"]) / "keys", "operator", [], 600)
-    with serving({**environ, "MILLRACE_API_TRACES": "http://127.0.0.1:9/v1/traces"}) as (url, process):
-        wait_for(f"{url}/ready", 200)
-        began = time.monotonic()
-        while time.monotonic() - began < 7:  # longer than spans are gathered
-            answer = httpx.post(f"{url}/graphql", json={"query": "{ viewer { role } }"}, headers={"Authorization": f"Bearer {token}"})
-            assert answer.json() == {"data": {"viewer": {"role": "operator"}}}
-            time.sleep(0.1)
-        process.terminate()
-        assert process.wait(timeout=30) == 0
+    with socket.create_server(("127.0.0.1", 0)) as away:
+        away.settimeout(0)
+        address = f"http://127.0.0.1:{away.getsockname()[1]}/v1/traces"
+        patience = {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"}  # seconds in which a batch is tried again and again, at the end too
+        with serving({**environ, **SOON, **patience, "MILLRACE_API_TRACES": address}) as (url, process):
+            wait_for(f"{url}/ready", 200)
+
+            def is_answered() -> None:
+                headers = {"Authorization": f"Bearer {token}"}
+                answer = httpx.post(f"{url}/graphql", json={"query": "{ viewer { role } }"}, headers=headers, timeout=30)
+                assert answer.json() == {"data": {"viewer": {"role": "operator"}}}
+                time.sleep(0.05)
+
+            # First one that hangs up, so that we see that spans are sent; then none at all.
+            deadline, tried = time.monotonic() + 120, False
+            while not tried:
+                is_answered()
+                with contextlib.suppress(BlockingIOError):
+                    away.accept()[0].close()
+                    tried = True
+                assert time.monotonic() < deadline, "no spans were sent"
+            away.close()
+            for _ in range(20):  # for longer than they are gathered
+                is_answered()
+            process.terminate()
+            assert process.wait(timeout=100) == 0
