@@ -101,7 +101,7 @@ def records(environ: Settings, topic: str) -> list[Record]:
         "group.id": secrets.token_hex(8),
         "isolation.level": "read_committed",
     }
-    consumer = Consumer({**config, "enable.partition.eof": True})
+    consumer = Consumer({**config, "enable.partition.eof": True, "fetch.wait.max.ms": 20})
     found: list[Record] = []
     try:
         partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
@@ -109,7 +109,7 @@ def records(environ: Settings, topic: str) -> list[Record]:
         open_ones, deadline = set(partitions), time.monotonic() + 180
         while open_ones:
             assert time.monotonic() < deadline, f"{topic} was not read to its end"
-            for message in consumer.consume(5_000, timeout=0.2):
+            for message in consumer.consume(5_000, timeout=0.05):
                 if message.error() is not None:
                     open_ones.discard(message.partition())
                 elif message.key() is not None:
