@@ -13,6 +13,7 @@ import pytest
 from millrace_collection import payment_routes, profile_routes
 from millrace_collection.settings import CollectionSettings
 from millrace_graphql.rest import openapi
+from millrace_graphql.settings import ApiSettings
 from tests.unit.deploy.files import DEPLOY, services
 
 CONF = DEPLOY / "nginx" / "nginx.conf"
@@ -124,6 +125,8 @@ def test_a_body_is_bounded_at_the_door_as_in_the_tier() -> None:
     [size] = [each["args"][0] for each in http["block"] if each["directive"] == "client_max_body_size"]
     assert size == "64k"
     assert CollectionSettings.load({}).max_body_bytes == 64 * 1024
+    assert directives("client_max_body_size", location("/graphql")["block"])[0]["args"] == ["256k"]
+    assert ApiSettings.load({}).max_body_bytes == 256 * 1024
 
 
 def test_bulk_requests_stream_through() -> None:
