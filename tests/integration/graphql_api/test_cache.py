@@ -19,6 +19,7 @@ from millrace_graphql.ranges.plan import day_start_ms
 from millrace_graphql.ranges.redis_wire import Wire
 from tests.integration.graphql_api.conftest import Api, run, running, until
 from tests.integration.graphql_api.store import Paid, Store, Written
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.stack
 
@@ -48,7 +49,7 @@ async def becomes(api: Api, merchant: str, expected: str) -> None:
     async def same() -> bool:
         return await gross(api, merchant) == expected
 
-    await until(same, 5)
+    await until(same)
 
 
 def kept(cache: "redis.Redis", prefix: str, merchant: str) -> int:
@@ -131,7 +132,7 @@ def url(environ: dict[str, str]) -> str:
 
 @contextlib.asynccontextmanager
 async def wired(url: str) -> AsyncIterator[Wire]:
-    wire = Wire(url, 5.0)
+    wire = Wire(url, 60.0)
     yield wire
     await wire.close()
 
@@ -199,11 +200,10 @@ class Gate:
         self._to = (parts.hostname or "127.0.0.1", parts.port or 6379)
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
-        self.port = 0
+        self.port = free_port()  # one that no outgoing connection takes while the gate is shut
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:
         assert self._server is not None

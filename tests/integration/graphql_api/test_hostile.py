@@ -1,5 +1,6 @@
 """Bad input against the process as it is run: each is refused in its own words and soon, and the next question is answered as before."""
 
+import contextlib
 import json
 import socket
 import time
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.stack
 
 START = datetime(2026, 11, 8, 8, tzinfo=UTC)
 REPORT = f'{{ report(merchantId: "sound", start: "{START:%Y-%m-%dT%H:%M:%SZ}", currency: "USD") {{ gross }} }}'
-SOON = 10.0
+SOON = 30.0
 """Seconds; a refusal takes some milliseconds, on a machine that does nothing else."""
 
 
@@ -44,8 +45,9 @@ class Server:
         """The status of the answer to these very bytes."""
         host, port = self.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=SOON) as client:
-            client.sendall(request)
-            return int(client.recv(64).split(b" ")[1])
+            with contextlib.suppress(ConnectionError):  # it may answer and close while we are still sending
+                client.sendall(request)
+            return int(client.makefile("rb").readline().split(b" ")[1])
 
     def is_sound(self) -> None:
         """The same workers answer the same as ever."""
@@ -147,7 +149,7 @@ def test_a_body_of_ten_megabytes_is_refused_whether_its_length_is_told_or_not(se
             try:
                 answer = client.post("/graphql", content=content, headers={"Content-Type": "application/json"})
                 assert (answer.status_code, "262144 bytes" in answer.text) == (413, True)
-            except httpx.WriteError:
+            except (httpx.WriteError, httpx.ReadError):
                 pass  # the server has closed while we were still sending, as it may
         server.is_sound()
 

@@ -67,6 +67,12 @@ def wait_for(url: str, wanted: int, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+def metric(url: str, name: str) -> float:
+    """The sum of a metric's values, or of those of all whose names begin so."""
+    lines = httpx.get(f"{url}/metrics", timeout=60).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether it runs: one that nobody has waited for yet does not."""
     try:

@@ -13,7 +13,7 @@ import pytest
 from millrace_graphql.token_cli import make_token
 from tests.integration.graphql_api.conftest import environ, store
 from tests.integration.graphql_api.store import Store
-from tests.integration.graphql_api.test_process import serving, wait_for
+from tests.integration.graphql_api.test_process import is_alive, metric, serving, wait_for
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
@@ -29,13 +29,12 @@ def token(environ: dict[str, str]) -> str:
 
 def workers(supervisor: int) -> set[int]:
     """The workers that run."""
-    return {child.pid for child in psutil.Process(supervisor).children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE}
+    return {child.pid for child in psutil.Process(supervisor).children(recursive=True) if is_alive(child)}
 
 
 def documents(url: str) -> float:
     """How many documents the process has taken."""
-    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("millrace_api_documents_total"))
+    return metric(url, "millrace_api_documents_total")
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -37,7 +37,7 @@ def test_every_operation_is_as_its_document_says(environ: dict[str, str], store:
             def check(case: Any, own: bool) -> None:
                 if own and "id" in case.path_parameters:
                     case.path_parameters["id"] = "documented"
-                response = case.call(base_url=url, headers={"Authorization": f"Bearer {token}"})
+                response = case.call(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
                 case.validate_response(response, checks=CHECKS)
 
             check()
