@@ -13,15 +13,24 @@ from millrace_stack.home import Home
 
 JOBS: tuple[tuple[str, ...], ...] = (("process", "rollup"), ("process", "customers"))
 """What long ranges are composed of, and new and returning customers by day."""
+_LOOK_EVERY = 1.0
 _GRACE = 20.0
 """Seconds between SIGTERM and SIGKILL."""
 
 
 class Jobs:
-    """A thread that runs the jobs at once and again every so many seconds. A failed one is named and comes again with the next round."""
+    """A thread that runs the jobs once ``begin`` is true, and again every so many seconds. A failed one is named and comes again
+    with the next round."""
 
-    def __init__(self, home: Home, every: float, say: Callable[[str], None], jobs: Sequence[Sequence[str]] = JOBS) -> None:
-        self._home, self._every, self._say, self._jobs = home, every, say, jobs
+    def __init__(
+        self,
+        home: Home,
+        every: float,
+        say: Callable[[str], None],
+        jobs: Sequence[Sequence[str]] = JOBS,
+        begin: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._home, self._every, self._say, self._jobs, self._begin = home, every, say, jobs, begin
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._go, name="jobs", daemon=True)
 
@@ -35,6 +44,9 @@ class Jobs:
         self._thread.join()
 
     def _go(self) -> None:
+        while not self._begin():
+            if self._stopped.wait(_LOOK_EVERY):
+                return
         told = False
         while True:
             began = time.monotonic()

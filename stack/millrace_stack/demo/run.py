@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import FrameType
@@ -18,8 +18,11 @@ from millrace_stack.demo.pipeline import Pipeline
 from millrace_stack.demo.replay import anchor, present, replay
 from millrace_stack.demo.screen import Screen
 from millrace_stack.demo.trickle import trickle
+from millrace_stack.errors import StackError
 from millrace_stack.home import Home
-from millrace_stack.truth.cli import check, show
+from millrace_stack.truth.answers import Api
+from millrace_stack.truth.cli import check, operator_token, show
+from millrace_stack.truth.mongo import MongoTruth
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,33 @@ def _inside(pipeline: Pipeline, options: Options, screen: Screen) -> int:
         show(result)
         return exit_codes.OK if result.equal else exit_codes.DIFFERENT
     _show_around(pipeline, commands, options, screen)
-    with Jobs(pipeline.home, options.jobs_every, screen.say) if options.jobs_every else nullcontext():
+    with _jobs(pipeline, options.jobs_every, screen):
         trickle(commands, pipeline.client(), options.rate, pipeline.stopped)
     return exit_codes.OK
+
+
+@contextmanager
+def _jobs(pipeline: Pipeline, every: float, screen: Screen) -> Iterator[None]:
+    """The jobs over closed days, from when the reports hold the year: before, there would be no hour and no day to count."""
+    if not every:
+        yield
+        return
+    settings = pipeline.settings()
+    truth = MongoTruth(settings["MILLRACE_MONGO_TRUTH_URI"], NamesSettings.load(settings).database)
+    api = Api(settings["MILLRACE_API_URL"], operator_token(settings))
+    target: datetime | None = None
+
+    def year_is_in() -> bool:
+        nonlocal target
+        try:
+            target = target or truth.last_write()
+            through = api.complete_through()
+        except StackError:
+            return False
+        return through is not None and through >= target + timedelta(seconds=1)
+
+    with closing(truth), closing(api), Jobs(pipeline.home, every, screen.say, begin=year_is_in):
+        yield
 
 
 def _show_around(pipeline: Pipeline, commands: baskets.Commands, options: Options, screen: Screen) -> None:

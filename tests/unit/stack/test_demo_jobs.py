@@ -40,6 +40,21 @@ def test_the_jobs_run_in_turn_and_again_and_it_is_said_once(tmp_path: Path, prog
     assert (tmp_path / "logs" / "first.log").read_text().startswith("counted")
 
 
+def test_they_begin_once_they_may_and_a_stop_is_seen_before(tmp_path: Path, program: Callable[[str], Path]) -> None:
+    notes, asked = program("echo counted"), list[bool]()
+
+    def begin() -> bool:
+        asked.append(notes.exists())
+        return len(asked) == 2
+
+    with Jobs(Home(tmp_path), 60, lambda line: None, JOBS, begin):
+        wait_until(lambda: notes.exists() and len(notes.read_text().splitlines()) == 2, 120, "one round")
+    assert asked == [False, False]
+    with Jobs(Home(tmp_path), 60, lambda line: None, JOBS, lambda: False):
+        pass
+    assert len(notes.read_text().splitlines()) == 2
+
+
 def test_a_failed_job_is_named_with_its_log_and_keeps_none_from_running(tmp_path: Path, program: Callable[[str], Path]) -> None:
     notes, said = program('case "$4" in first) exit 6;; esac'), list[str]()
     with Jobs(Home(tmp_path), 60, said.append, JOBS):
