@@ -17,7 +17,9 @@ from millrace_stack.truth.mongo import Figures, MongoTruth
 EXACT_CUSTOMERS = 4096
 """Up to here the sketch is exact; above, five standard errors are allowed."""
 ROUNDS = 3
-"""Merchants that differ are read again so often: while payments go on, both sides move between the two readings."""
+"""Merchants that differ are read again at least so often: while payments go on, both sides move between the two readings …"""
+MOST_ROUNDS = 12
+"""… and at most so often, as long as the differences move too."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def compare(truth: MongoTruth, api: Api, sample_size: int, wait: float, tell: Ca
     merchants = truth.merchants()
     result.merchants, result.sampled = len(merchants), sample(merchants, sample_size)
     suspects = merchants
-    for turn in range(ROUNDS):
+    for turn in range(MOST_ROUNDS):
         result.last_write = truth.last_write()
         result.complete_through = wait_until_complete(
             api, result.last_write, wait, lambda through: tell(f"waiting: complete through {through or 'nothing yet'}")
@@ -123,9 +125,9 @@ def compare(truth: MongoTruth, api: Api, sample_size: int, wait: float, tell: Ca
         found, totals, windows, sums = _round(truth, api, suspects, [name for name in result.sampled if name in set(suspects)], tell)
         if turn == 0:
             result.totals, result.windows, result.sums = totals, windows, sums
-        result.differences = found
+        before, result.differences = result.differences, found
         suspects = sorted({difference.merchant for difference in found})
-        if not suspects:
+        if not suspects or (turn + 1 >= ROUNDS and found == before):
             break
     return result
 

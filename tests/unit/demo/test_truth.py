@@ -72,6 +72,35 @@ def test_one_minor_unit_in_one_window_is_named() -> None:
     assert [str(each) for each in result.differences] == ["m USD window 2026-11-01T10:20:00+00:00: gross is 101, MongoDB has 100"]
 
 
+def test_what_payments_move_while_it_is_read_is_read_again_until_both_sides_agree() -> None:
+    class Moving(Api):
+        """The merchant has a payment more in MongoDB than in the answers, each time it is asked up to the sixth."""
+
+        asked = 0
+
+        def totals(self, merchant: str, currency: str, start: datetime, end: datetime) -> Figures:
+            self.asked += 1
+            return Figures(3, 300 - max(0, 6 - self.asked), 1, 50, 2)
+
+    moving = Moving()
+    assert _compare(moving).equal
+    assert moving.asked == 6
+
+
+def test_a_difference_that_stays_is_told_after_three_rounds() -> None:
+    class Counted(Api):
+        asked = 0
+
+        def complete_through(self) -> datetime:
+            self.asked += 1
+            return self.through
+
+    api = Counted()
+    api.second = Figures(2, 100, 1, 50, 1)
+    assert [each.figure for each in _compare(api).differences] == ["payments"]
+    assert api.asked == 3
+
+
 def test_a_currency_that_only_the_api_has_is_a_difference() -> None:
     api = Api()
     api.extra = {"EUR"}
