@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 from bson import Timestamp, json_util
@@ -34,6 +35,8 @@ MOST_RANGES = 10_000
 TOO_OLD = frozenset([239, 246])
 """SnapshotTooOld and SnapshotUnavailable: MongoDB no longer knows the time that was asked for."""
 UNAUTHORIZED = frozenset([13, 18])
+OPTIONS: dict[str, Any] = {"serverSelectionTimeoutMS": 30_000, "connectTimeoutMS": 5_000, "appname": "millrace-process"}
+"""Of a connection whose URI does not say otherwise."""
 _BATCH = 5_000
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _RECORDS = "key binary, value binary, topic string, partition int, offset bigint"
@@ -91,7 +94,8 @@ def _worded() -> Iterator[None]:
 
 
 def _connected(uri: str) -> MongoClient[dict[str, Any]]:
-    return MongoClient(uri, serverSelectionTimeoutMS=30_000, connectTimeoutMS=5_000, appname="millrace-process")
+    named = {name.lower() for name, _ in parse_qsl(urlsplit(uri).query)}  # an argument would win over what the URI says
+    return MongoClient(uri, **{name: value for name, value in OPTIONS.items() if name.lower() not in named})
 
 
 def now(database: Db) -> Time:

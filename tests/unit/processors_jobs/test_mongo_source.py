@@ -58,3 +58,9 @@ def test_a_last_document_that_is_gone_meanwhile_takes_no_other_with_it(monkeypat
 def test_another_failure_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OperationFailure):
         read(monkeypatch, ([["a"]], 13))
+
+
+def test_what_the_uri_says_of_a_connection_wins_over_the_defaults() -> None:
+    with mongo_source._connected("mongodb://a:1,b:2/?replicaSet=rs0&serverselectiontimeoutms=200&connect=false") as client:
+        assert (client.options.server_selection_timeout, client.options.pool_options.connect_timeout) == (0.2, 5.0)
+        assert client.options.pool_options.appname == "millrace-process"
