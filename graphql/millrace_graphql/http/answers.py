@@ -53,6 +53,8 @@ class Answer:
     entry: Entry
     headers: tuple[tuple[bytes, bytes], ...] = ()
     extensions: dict[str, Any] | None = None
+    kept: bool = False
+    """Whether it was kept, and found by what it means."""
 
     @property
     def content(self) -> bytes:
@@ -144,17 +146,22 @@ class Answers:
         variables = variables_key(request)
         key: Hashable = (tenant, media, operation.document.key, request.operation_name, variables)
         throttle: Throttle | None = None
-        if self._rate_limit is not None and caller is not None and self._cache.find(key) is None:
-            # Only work is charged: what the cache answers is free.
-            throttle = await self._rate_limit.take(caller.payer, operation.cost)
+        entry = self._cache.find(key)
+        kept = entry is not None
+        if entry is None:
+            if self._rate_limit is not None and caller is not None:
+                # Only work is charged: what the cache answers is free.
+                throttle = await self._rate_limit.take(caller.payer, operation.cost)
 
-        async def make(reads: Reads, seq: int) -> Entry:
-            return await self._run(operation, media, reads, seq)
+            async def make(reads: Reads, seq: int) -> Entry:
+                return await self._run(operation, media, reads, seq)
 
-        entry = await self._cache.get(key, make)
+            entry = await self._cache.get(key, make)
+        else:
+            self._cache.hits += 1
         more = () if throttle is None else tuple([pair(name, value) for name, value in throttle.headers().items()])
         asked = request.extensions.get("cost") is True
-        return Answer(entry, more, _cost_extension(operation.cost, throttle) if asked else None)
+        return Answer(entry, more, _cost_extension(operation.cost, throttle) if asked else None, kept)
 
     async def _run(self, operation: Operation, media: str, reads: Reads, seq: int) -> Entry:
         request, document = operation.request, operation.document.node

@@ -20,7 +20,7 @@ from millrace_graphql.http.compression import takes_gzip
 from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, content_length, matches
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
 from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, read_body
-from millrace_graphql.http.response_cache import Entry, ResponseCache
+from millrace_graphql.http.response_cache import HIT, Entry, ResponseCache
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.identity import Authenticator, Identity
 from millrace_graphql.settings import ApiSettings
@@ -64,32 +64,40 @@ class GraphQLEndpoint:
                 return
         else:
             asked = b""
-        key = b""
+        key, packed = b"", False
         if authorization and asked and len(asked) <= LARGEST_KEY:
             packed = takes_gzip(given(b"accept-encoding", b""))
             # Who asks is settled before any cache is asked (I9): the digest is of the very token that was verified when the answer was
             # kept, for as long as it holds. It stands for the token, so that the process keeps no usable secret; one digest and one look-up
             # touch a third of the memory that finding first the caller and then the answer does, and that is what a kept answer waits for.
             key = hashlib.sha256(_KINDS[is_get, packed] % (authorization, given(b"accept", b""), asked)).digest()
-            entry = self._cache.find(key, packed=packed)
-            if entry is not None:
-                self._cache.hits += 1
-                if is_get and matches(given(b"if-none-match", b""), entry.etag):
-                    self._cache.not_modified += 1
-                    await send(entry.not_modified)
-                    await send(_EMPTY)
-                    return
-                await send({"type": "http.response.start", "status": entry.status, "headers": entry.sent})
-                await send({"type": "http.response.body", "body": entry.content})
+        entry = self._cache.find(key, packed=packed) if key else None
+        if entry is not None:
+            self._cache.hits += 1
+        else:
+            if self._streams is not None and sse.MEDIA.encode() in given(b"accept", b""):
+                await self._stream(self._streams, scope, receive, send, headers, body)
                 return
-        caller, seconds = self._authenticator.known(authorization)
-        if self._streams is not None and sse.MEDIA.encode() in given(b"accept", b""):
-            await self._stream(self._streams, scope, receive, send, headers, body)
+            answer = await self._answer_anew(scope, headers, body, key)
+            if not answer.kept or answer.extensions is not None:
+                await _send(send, answer, given(b"if-none-match", b"") if is_get else b"")
+                return
+            entry = self._cache.find(key, packed=packed) or answer.entry
+        if is_get and matches(given(b"if-none-match", b""), entry.etag):
+            self._cache.not_modified += 1
+            await send(entry.not_modified)
+            await send(_EMPTY)
             return
+        await send({"type": "http.response.start", "status": entry.status, "headers": entry.sent})
+        await send({"type": "http.response.body", "body": entry.content})
+
+    async def _answer_anew(self, scope: Scope, headers: RequestHeaders, body: bytes, key: bytes) -> Answer:
+        """The answer to a request whose bytes were not answered before; from now on they are known."""
+        caller, seconds = self._authenticator.known(headers.get(b"authorization", b""))
         answer = await self._answer(scope, headers, body, caller)
         if key and caller is not None and answer.extensions is None:
             self._cache.keep(key, answer.entry, seconds)
-        await _send(send, answer, given(b"if-none-match", b"") if is_get else b"")
+        return answer
 
     async def _answer(self, scope: Scope, headers: RequestHeaders, body: bytes, known: Identity | None) -> Answer:
         accept = headers.get(b"accept", b"").decode("latin-1")
@@ -151,7 +159,7 @@ async def _send(send: Send, answer: Answer, if_none_match: bytes) -> None:
         await send(_EMPTY)
         return
     content = answer.content
-    pairs: list[tuple[bytes, bytes]] = [*entry.headers, *answer.headers, content_length(len(content)), _MISS]
+    pairs: list[tuple[bytes, bytes]] = [*entry.headers, *answer.headers, content_length(len(content)), HIT if answer.kept else _MISS]
     start: dict[str, Any] = {**entry.start, "headers": pairs}
     await send(start)
     await send({"type": "http.response.body", "body": content})

@@ -31,7 +31,7 @@ KEY_BYTES = 300
 """About what one more key of an entry takes."""
 Message = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
-_HIT = (b"x-millrace-cache", b"hit")
+HIT = (b"x-millrace-cache", b"hit")
 
 
 @dataclass(slots=True)
@@ -78,10 +78,10 @@ def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads
     kept = (*headers, (b"etag", etag))
     return Entry(
         seq,
-        [*kept, _HIT, content_length(len(body))],
+        [*kept, HIT, content_length(len(body))],
         body,
         etag,
-        {"type": "http.response.start", "status": 304, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], _HIT]},
+        {"type": "http.response.start", "status": 304, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], HIT]},
         reads,
         math.inf,
         status,
@@ -96,9 +96,9 @@ def packed(entry: Entry) -> Entry:
     kept = (*[pair for pair in entry.headers if pair[0] != b"etag"], (b"etag", b"W/" + entry.etag))
     return replace(
         entry,
-        sent=[*kept, ENCODING, _HIT, content_length(len(content))],
+        sent=[*kept, ENCODING, HIT, content_length(len(content))],
         content=content,
-        not_modified={**entry.not_modified, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], _HIT]},
+        not_modified={**entry.not_modified, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], HIT]},
         headers=kept,
         size=len(content) + 600,
     )
