@@ -30,7 +30,7 @@ def test_a_writer_waits_for_room_in_bytes() -> None:
     assert not done.wait(0.05)
     assert queue.bytes == 8
     assert queue.get(1) == "a"
-    assert done.wait(5)
+    assert done.wait(60)
     writer.join()
 
 
@@ -53,5 +53,5 @@ def test_closing_lets_a_waiting_writer_go() -> None:
     writer = threading.Thread(target=write)
     writer.start()
     queue.close()
-    assert ended.wait(5)
+    assert ended.wait(60)
     writer.join()

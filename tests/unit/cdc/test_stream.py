@@ -35,7 +35,7 @@ def drained(reader: FakeReader, batch_size: int) -> tuple[list[bytes | None], li
     keys: list[bytes | None] = []
     try:
         while True:
-            portion = stream.take(5)
+            portion = stream.take(60)
             keys += [key for key, _ in portion.events] if portion else []
     except RelayError as error:
         return keys, tokens, error
@@ -109,10 +109,10 @@ def test_a_reply_of_several_parts_is_a_backlog_until_its_end() -> None:
         reader, encoder, lambda token, after: (token, b""), lambda change: (Portion(), RelayError("control")), 100, 2**20, split=False
     )
     stream.open(change_stream(Position(0, 1, "f", 4, START), []))
-    assert stream.take(5) is not None  # the reply of the opening, without changes
+    assert stream.take(60) is not None  # the reply of the opening, without changes
     seen = []
     for _ in range(3):
-        portion = stream.take(5)
+        portion = stream.take(60)
         seen.append((portion and list(portion.progress), stream.backlog))
     stream.close()
     assert seen == [([token(1)], True), ([token(2)], True), ([token(99)], False)]

@@ -116,7 +116,7 @@ class ClientContract:
 
 def await_state(client: ConnectClient, name: str, state: str) -> None:
     """Until the cluster tells the state: a created connector is not known to the status topic at once."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             if client.status(name).connector.state == state:

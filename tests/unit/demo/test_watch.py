@@ -15,7 +15,7 @@ from millrace_stack.home import Home
 from millrace_stack.processes import Processes, ProcessSpec
 
 
-def _until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -54,7 +54,7 @@ def test_a_killed_server_is_brought_back_by_the_stack(tmp_path: Path) -> None:
     try:
         with Watch(processes, {}, revive, lambda _: None):
             processes.kill("mongo")
-            assert revived.wait(15)
+            assert revived.wait(60)
             _until(lambda: processes.find("mongo") is not None)
     finally:
         processes.stop("mongo")

@@ -51,7 +51,7 @@ class Place:
 
     def ended(self, job: Job, caller: Caller = ANNE) -> Job:
         """The job once it has ended."""
-        wait_until(lambda: not self.service.job(caller, job.id).pending, 20, "the query has ended")
+        wait_until(lambda: not self.service.job(caller, job.id).pending, 60, "the query has ended")
         return self.service.job(caller, job.id)
 
 

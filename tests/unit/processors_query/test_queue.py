@@ -72,7 +72,7 @@ def test_a_closed_queue_lets_those_who_wait_go() -> None:
     thread = threading.Thread(target=lambda: found.append(line.take()))
     thread.start()
     line.close()
-    thread.join(10)
+    thread.join(60)
     assert found == [None]
 
 

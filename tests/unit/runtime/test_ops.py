@@ -13,7 +13,7 @@ from millrace_runtime.ops import OpsServer
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -38,4 +38,4 @@ def test_the_port_is_free_again_after_the_end() -> None:
     with OpsServer(CollectorRegistry(), lambda: (True, {})) as server:
         address = server.address
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(address + "/health", timeout=1)
+        urllib.request.urlopen(address + "/health", timeout=30)

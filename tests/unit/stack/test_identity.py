@@ -61,7 +61,7 @@ def test_a_pid_of_an_earlier_boot_gets_no_signal(sleeper: subprocess.Popen[bytes
 
 def test_a_zombie_has_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
-    wait_until(lambda: identity.identify(child.pid) is None, 10, "the child has ended")
+    wait_until(lambda: identity.identify(child.pid) is None, 60, "the child has ended")
     child.wait()
 
 
@@ -72,10 +72,10 @@ def test_a_group_is_signalled_with_its_children() -> None:
         who = identity.identify(parent.pid)
         assert who is not None
         # The child is in the group from its first instant, but a table of processes that is read in that instant may miss it.
-        wait_until(lambda: len(identity.members(who, "token")) == 2, 10, "parent and child are seen")
+        wait_until(lambda: len(identity.members(who, "token")) == 2, 60, "parent and child are seen")
         assert identity.send_group(who, "token", signal.SIGKILL) == 2
         parent.wait()
-        wait_until(lambda: identity.members(who, "token") == [], 10, "the group is gone")
+        wait_until(lambda: identity.members(who, "token") == [], 60, "the group is gone")
 
 
 def test_after_the_leader_only_children_with_the_token_belong() -> None:

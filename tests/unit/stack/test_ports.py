@@ -58,4 +58,4 @@ def test_a_port_that_is_given_up_in_time_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         threading.Timer(0.3, server.close).start()
-        ports.require_free({"kafka": port}, within=10)
+        ports.require_free({"kafka": port}, within=60)

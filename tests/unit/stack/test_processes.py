@@ -19,6 +19,7 @@ from millrace_stack.errors import PortTaken, StackError
 from millrace_stack.home import Home
 from millrace_stack.processes import Processes, ProcessSpec
 from millrace_stack.readiness import Cancelled, tcp_answers
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 SERVER = """
@@ -50,12 +51,10 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
-def spec(port: int, program: str = SERVER, stop_within: float = 10.0, ready_within: float = 20.0) -> ProcessSpec:
+def spec(port: int, program: str = SERVER, stop_within: float = 60.0, ready_within: float = 60.0) -> ProcessSpec:
     return ProcessSpec(
         "server",
         [sys.executable, "-c", program, str(port)],
@@ -132,7 +131,7 @@ def test_a_process_whose_starter_died_before_its_pid_was_recorded_is_found_by_it
         assert found is not None
         assert found.pid == lost.pid
         assert Processes(home).stop("lost")
-        assert lost.wait(10) == -signal.SIGTERM
+        assert lost.wait(60) == -signal.SIGTERM
 
 
 def test_what_a_dead_leader_left_is_ended_before_its_successor_starts(home: Home, port: int) -> None:
@@ -140,7 +139,7 @@ def test_what_a_dead_leader_left_is_ended_before_its_successor_starts(home: Home
     first = processes.start(spec(port, LEADER + SERVER))
     [_, child] = identity.members(first.identity, first.token)
     os.kill(first.pid, signal.SIGKILL)
-    wait_until(lambda: processes.find("server") is None, 10, "the leader is gone")
+    wait_until(lambda: processes.find("server") is None, 60, "the leader is gone")
     assert identity.identify(child) is not None
     processes.start(spec(port))
     assert identity.identify(child) is None
@@ -157,9 +156,9 @@ def test_a_paused_process_hangs_goes_on_and_can_be_stopped_while_paused(home: Ho
     processes = Processes(home)
     processes.start(spec(port))
     assert processes.pause("server")
-    wait_until(lambda: (status := processes.status("server")) and status.state == "paused", 5, "it is paused")
+    wait_until(lambda: (status := processes.status("server")) and status.state == "paused", 60, "it is paused")
     assert processes.resume("server")
-    wait_until(tcp_answers(port, b"PING", b"+PONG"), 5, "it answers again")
+    wait_until(tcp_answers(port, b"PING", b"+PONG"), 60, "it answers again")
     processes.pause("server")
     assert processes.stop("server")
     assert processes.find("server") is None
