@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -20,6 +19,7 @@ from millrace_collection.store import ApiKey, StoreUnavailable
 from millrace_contracts import exit_codes
 from millrace_contracts.identity import SCOPES
 from millrace_contracts.settings import NamesSettings, RuntimeSettings
+from millrace_runtime.listening import port_for
 
 Result = TypeVar("Result")
 KEY_COMMAND_SECONDS = 10.0
@@ -58,7 +58,7 @@ def run(environ: Mapping[str, str], host: str | None, port: int, workers: int) -
     host = host or RuntimeSettings.load(environ).host
     CollectionSettings.load(environ)
     MongoSettings.load(environ)
-    port = _free_port(host, port)
+    port = port_for(host, port)
     os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})
     os.environ.update({URL_VARIABLE: f"http://{host}:{port}", PARENT_VARIABLE: str(os.getpid())})
     with tempfile.TemporaryDirectory(prefix="millrace-metrics-") as folder:
@@ -85,19 +85,6 @@ def _serve(host: str, port: int, workers: int) -> None:
         log_level=LogLevels.warning,
         workers_kill_timeout=30,
     ).serve()
-
-
-def _free_port(host: str, port: int) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise click.UsageError(
-                f"--port {port}: {host}:{port} can not be used ({error.strerror}); take another, or 0 for a free one"
-            ) from None
-        found: int = probe.getsockname()[1]
-        return found
 
 
 @collection.group()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import socket
-import time
 from collections.abc import Mapping
 
 import click
@@ -16,6 +14,7 @@ from granian.log import LogLevels
 from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings, RuntimeSettings
 from millrace_graphql.settings import ApiSettings
 from millrace_runtime import logs
+from millrace_runtime.listening import port_for
 
 DEFAULT_PORT = 8000
 RESPAWN_SECONDS = 5.0
@@ -45,7 +44,7 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     for group in (NamesSettings, CassandraSettings, RedisSettings):
         group.load(settings)
     address = host or runtime.host
-    port = _free(address, port)
+    port = port_for(address, port)
     # Granian's workers are new processes: the merged settings reach them through the environment.
     os.environ.update({name: value for name, value in settings.items() if name.startswith("MILLRACE_")})
     logs.configure(runtime, "graphql")
@@ -74,19 +73,3 @@ def _allow_files(wanted: int) -> None:
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if most > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _free(address: str, port: int) -> int:
-    """The port, or a free one for 0. A replaced process may hold the port for a moment: wait three seconds before giving up."""
-    deadline = time.monotonic() + 3
-    while True:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-                return int(probe.getsockname()[1])
-            except OSError as error:
-                if time.monotonic() >= deadline:
-                    fix = "choose another --port, 0 for a free one"
-                    raise click.ClickException(f"--port {port}: can not listen on {address} ({error.strerror}); {fix}") from None
-        time.sleep(0.1)

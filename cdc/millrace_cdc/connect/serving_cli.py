@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 
 import click
@@ -15,6 +14,7 @@ from millrace_cdc.connect.watch import Watch
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import RuntimeSettings
 from millrace_runtime import logs
+from millrace_runtime.listening import port_for
 from millrace_runtime.ops import OpsServer
 from millrace_runtime.stopping import StopSignal
 
@@ -78,7 +78,7 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
     with session(environ, patience=PATIENCE):
         pass
     address = host or runtime.host
-    port = _free(address, port)
+    port = port_for(address, port)
     os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})
     logs.configure(runtime, "connect-operators")
     structlog.get_logger().info("serving", url=f"http://{address}:{port}")
@@ -94,18 +94,6 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
         workers_kill_timeout=15,
         log_level=LogLevels.warning,
     ).serve()
-
-
-def _free(address: str, port: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise click.UsageError(
-                f"--port: can not listen on {address}:{port} ({error.strerror}); choose another, 0 for a free one"
-            ) from None
-        return int(probe.getsockname()[1])
 
 
 COMMANDS = (watch, serve)

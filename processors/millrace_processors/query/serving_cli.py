@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import time
 from collections.abc import Mapping
 
 import click
@@ -13,6 +11,7 @@ from millrace_contracts.settings import RuntimeSettings
 from millrace_processors.command_errors import reported
 from millrace_processors.query.settings import QueryConfig
 from millrace_runtime import logs
+from millrace_runtime.listening import port_for
 
 DEFAULT_PORT = 8085
 
@@ -42,7 +41,7 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
     with reported():
         QueryConfig.load(environ)
     address = host or runtime.host
-    port = _free(address, port)
+    port = port_for(address, port)
     # Granian's worker is a new process: the merged settings reach it through the environment.
     os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})
     logs.configure(runtime, "query")
@@ -62,19 +61,3 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
         workers_kill_timeout=30,
         log_level=LogLevels.warning,
     ).serve()
-
-
-def _free(address: str, port: int) -> int:
-    """The port, or a free one for 0. A replaced process may hold the port for a moment: wait three seconds before giving up."""
-    deadline = time.monotonic() + 3
-    while True:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-                return int(probe.getsockname()[1])
-            except OSError as error:
-                if time.monotonic() >= deadline:
-                    fix = "choose another, 0 for a free one"
-                    raise click.UsageError(f"--port: can not listen on {address}:{port} ({error.strerror}); {fix}") from None
-        time.sleep(0.1)
