@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -20,6 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from pymongo import MongoClient
 
 from tests.integration.collection.processes import OwnMongod
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 PAID = datetime(2026, 3, 4, 5, 6, 7, 891000, tzinfo=UTC)
@@ -55,16 +55,26 @@ def payment(number: int, **changes: Any) -> dict[str, Any]:
     return {**made, **changes}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def millrace(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a `millrace` command to its end."""
     command = [sys.executable, "-m", "millrace", *arguments]
     return subprocess.run(command, env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, check=False, timeout=120)
+
+
+def answered(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of few seconds' patience: again while a server does not answer it (3).
+
+    So it is for a while after a relay was killed: the transaction that it left open hides the progress until the broker ends it.
+    """
+    done = [millrace(environ, *arguments)]
+    wait_until(lambda: done[-1].returncode != 3 or done.append(millrace(environ, *arguments)), 180, f"an answer of {arguments}")
+    return done[-1]
+
+
+def status(environ: dict[str, str]) -> dict[str, Any]:
+    """`millrace relay status`."""
+    answer: dict[str, Any] = json.loads(answered(environ, "relay", "status", "--json").stdout)
+    return answer
 
 
 class RelayProcess:
@@ -89,16 +99,28 @@ class RelayProcess:
     def ready(self) -> bool:
         assert self.process.poll() is None, self.log
         try:
-            return httpx.get(f"{self.ops}/ready").status_code == 200
+            return self._get("/ready").status_code == 200
         except httpx.TransportError:
             return False
 
     def state(self) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"{self.ops}/ready").json()
+        answer: dict[str, Any] = self._get("/ready").json()
         return answer
 
+    def wait_streaming(self) -> RelayProcess:
+        """Ready is a relay in its snapshot too; one whose streams all stream has committed the position where they began."""
+        wait_until(lambda: all(each["phase"] == "streaming" for each in self._streams()), 180, f"every stream streams: {self.log}")
+        return self
+
+    def _streams(self) -> list[dict[str, Any]]:
+        state = self.state()
+        return list(state["streams"].values()) if "streams" in state else [state]
+
+    def _get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.ops}{path}", timeout=60)
+
     def metric(self, name: str) -> float:
-        lines = httpx.get(f"{self.ops}/metrics").text.splitlines()
+        lines = self._get("/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"millrace_relay_{name}{{"))
 
     @property
@@ -139,7 +161,7 @@ class Topic:
         config = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False, "isolation.level": "read_committed"}
         self._consumer = Consumer({**config, "auto.offset.reset": "earliest", "log_level": 0})
         self.name = name
-        partitions = self._consumer.list_topics(name, timeout=10).topics[name].partitions
+        partitions = self._consumer.list_topics(name, timeout=60).topics[name].partitions
         self.partitions = len(partitions)
         self._consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in partitions])
         self.messages: list[Message] = []
@@ -156,6 +178,11 @@ class Topic:
         return [json.loads(message.value() or b"") for message in self.messages if message.key()]
 
     @property
+    def count(self) -> int:
+        """How many events there are."""
+        return sum(message.key() is not None for message in self.messages)
+
+    @property
     def markers(self) -> dict[int, list[dict[str, Any]]]:
         """The low-water markers of each partition."""
         found: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -169,7 +196,7 @@ class Topic:
 
         def enough() -> bool:
             self.poll()
-            return sum(message.key() is not None for message in self.messages) >= count
+            return self.count >= count
 
         wait_until(enough, seconds, f"{count} events in the topic")
         self.poll()

@@ -14,7 +14,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
 from millrace_cdc.audit import total
-from tests.integration.cdc.capture import PAID_MS, RelayProcess, Topic, free_port, millrace, payment
+from tests.integration.cdc.capture import PAID_MS, RelayProcess, Topic, answered, millrace, payment, status
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
@@ -30,7 +31,7 @@ def test_a_dead_letter_is_listed_shown_and_sent_again_once_it_was_put_right(
     with relay() as running:
         broken = bson.encode(payment(2)).replace(b"gold\x00", b"\xff\xfeld\x00")
         payments.with_options(codec_options=bson.CodecOptions(document_class=RawBSONDocument)).insert_one(RawBSONDocument(broken))
-        wait_until(lambda: running.metric("dead_letters_total") == 1, 30, "the dead letter")
+        wait_until(lambda: running.metric("dead_letters_total") == 1, 120, "the dead letter")
         (line,) = millrace(environ, "relay", "dead-letters", "list", "--json").stdout.splitlines()
         letter = json.loads(line)
         assert (letter["key"], letter["stage"]) == ("p000002", "relay")
@@ -52,23 +53,23 @@ def test_a_dead_letter_is_listed_shown_and_sent_again_once_it_was_put_right(
 def test_status_shows_position_runway_and_what_was_captured(
     environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read
 ) -> None:
-    before = millrace(environ, "relay", "status")
+    before = answered(environ, "relay", "status")
     assert (before.returncode, "start with `millrace relay run`" in before.stdout) == (0, True)
     payments.insert_many([payment(number) for number in range(10)])
     with relay() as running:
         payments.insert_one(payment(10))
         read("payments").wait_events(11)
-        wait_until(lambda: running.metric("oplog_runway_seconds") > 0, 30, "the runway is known")
-        wait_until(lambda: running.metric("lag_events") == 0, 30, "nothing waits")
+        wait_until(lambda: running.metric("oplog_runway_seconds") > 0, 120, "the runway is known")
+        wait_until(lambda: running.metric("lag_events") == 0, 120, "nothing waits")
         assert running.stop() == 0
     payments.insert_many([payment(number) for number in range(20, 27)])
     payments.database["merchants"].insert_one({"_id": "m1"}, bypass_document_validation=True)
-    found = json.loads(millrace(environ, "relay", "status", "--json").stdout)
+    found = status(environ)
     assert (found["snapshot"]["done"], found["snapshot"]["documents"], found["deadLetters"]) == (True, 10, 0)
     assert found["streams"][0]["runwaySeconds"] > 0
     assert found["streams"][0]["historyLost"] is False
     assert (found["streams"][0]["eventsWaiting"], found["streams"][0]["eventsWaitingIsAll"]) == (7, True)
-    text = millrace(environ, "relay", "status")
+    text = answered(environ, "relay", "status")
     assert (text.returncode, "stream 0 of 1" in text.stdout, "7 events wait" in text.stdout) == (0, True, True)
 
 
@@ -99,7 +100,7 @@ def test_audit_counts_are_what_a_consumer_counts(payments: Payments, relay: Make
         expected[key] += 1
         amounts[key] += image["amount"]
     audit.poll()
-    wait_until(lambda: (audit.poll(), sum(cell[0] for cell in _counts(audit).values()) == len(events))[1], 20, "all counts")
+    wait_until(lambda: (audit.poll(), sum(cell[0] for cell in _counts(audit).values()) == len(events))[1], 120, "all counts")
     assert _counts(audit) == {key: [count, amounts[key]] for key, count in expected.items()}
     assert min(key[0] for key in expected) == PAID_MS // 600_000 * 600_000
 

@@ -11,7 +11,6 @@ from pymongo.collection import Collection
 
 from millrace_cdc.projection import bucket_of
 from tests.integration.cdc.capture import RelayProcess, Topic, millrace, payment
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 Payments = Collection[dict[str, Any]]
@@ -37,8 +36,8 @@ def oversized_in_one_transaction(payments: Payments, number: int) -> None:
 def with_changes(payments: Payments, relay: MakeRelay) -> None:
     """A position before: a small payment, a large one with an oversized update, and what comes around it."""
     with relay() as running:
-        wait_until(lambda: '"streaming"' in running.log, 60, "a position is recorded")
-        running.stop()
+        running.wait_streaming()
+        assert running.stop() == 0
     write_large(payments, 1)
     payments.insert_one(payment(2))
     oversized_in_one_transaction(payments, 1)
@@ -83,7 +82,8 @@ def test_only_the_oversized_change_itself_is_gone_past(environ: dict[str, str], 
 def test_another_stream_keeps_its_own_position(environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read) -> None:
     topic = read("payments")
     with relay("--streams", "2") as running:
-        running.stop()
+        running.wait_streaming()
+        assert running.stop() == 0
     write_large(payments, 1)
     payments.insert_many([payment(number) for number in range(2, 42)])
     oversized_in_one_transaction(payments, 1)

@@ -12,7 +12,7 @@ from bson import Timestamp
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from tests.integration.cdc.capture import RelayProcess, Topic, millrace, payment
+from tests.integration.cdc.capture import RelayProcess, Topic, millrace, payment, status
 
 pytestmark = pytest.mark.stack
 Payments = Collection[dict[str, Any]]
@@ -72,12 +72,12 @@ def test_progress_is_given_up_only_when_it_is_said(environ: dict[str, str], paym
         done = millrace(environ, "relay", "start-from", f"{tokens[2][1].time}.{tokens[2][1].inc}", "--replace")
         assert done.returncode == 0, done.stderr
         payments.insert_one(payment(6))
-        assert running.process.wait(60) == 4, running.log
+        assert running.process.wait(120) == 4, running.log
     with relay():
         events = topic.wait_events(9 + 4 + 1)
     assert ids(events) == sorted([*numbers(0, 1, 2, 3, 4, 5, 20, 21, 22), *numbers(2, 3, 4, 5), *numbers(6)])
-    status = json.loads(millrace(environ, "relay", "status", "--json").stdout)
-    assert [stream["historyLost"] for stream in status["streams"]] == [False]
+    told = status(environ)
+    assert [stream["historyLost"] for stream in told["streams"]] == [False]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_progress_is_given_up_only_when_it_is_said(environ: dict[str, str], paym
         ("82ZZ", 2, "is no point"),
         ("82" + "7FFFFFFF00000001" + "2B0229296E04", 2, "in the future of this cluster"),
         ("1000000000.1", 5, "no longer reaches back"),
-        ("-2h", 5, "no longer reaches back"),
+        ("-2d", 5, "no longer reaches back"),
     ],
 )
 def test_a_point_that_is_none_is_refused_in_one_line(environ: dict[str, str], point: str, code: int, words: str) -> None:
@@ -110,7 +110,7 @@ def test_from_now_on_is_without_what_is_there(environ: dict[str, str], payments:
     topic = read("payments")
     begun = time.time()
     done = json.loads(millrace(environ, "relay", "start-from", "now", "--json").stdout)
-    assert abs(done["at"][0] - begun) < 60
+    assert begun - 60 < done["at"][0] < time.time() + 1
     payments.insert_one(payment(5))
     with relay():
         events = topic.wait_events(1)

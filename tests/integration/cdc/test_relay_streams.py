@@ -35,7 +35,7 @@ def test_two_streams_capture_all_of_one_collection_in_order(payments: Payments, 
         payments.update_many({}, {"$inc": {"amount": 1}})
         payments.update_many({}, {"$inc": {"amount": 1}})
         topic.wait_events(3000)
-        wait_until(lambda: running.metric("events_total") == 3000, 20, "both workers' counts in one answer")
+        wait_until(lambda: running.metric("events_total") == 3000, 120, "both workers' counts in one answer")
         assert set(running.state()["streams"]) == {"0", "1"}
         assert running.stop() == 0, running.log
     assert amounts(topic) == {f"p{number:06d}": [1, 2, 3] for number in range(1000)}
@@ -49,18 +49,18 @@ def test_the_number_of_streams_changes_without_loss_repetition_or_reordering(
     topic = read("payments")
     with relay("--streams", "2", "--stream", "0") as first:
         payments.insert_many([payment(number, amount=1) for number in range(600)])
-        wait_until(lambda: first.metric("events_total") > 200, 30, "stream 0 is ahead")
+        wait_until(lambda: first.metric("events_total") > 200, 120, "stream 0 is ahead")
         with relay("--streams", "2", "--stream", "1"):
             topic.wait_events(600)
         # Stream 1 is down and falls behind.
         payments.update_many({}, {"$inc": {"amount": 1}})
         payments.update_many({}, {"$inc": {"amount": 1}})
         before = int(first.metric("events_total"))
-        wait_until(lambda: first.metric("events_total") > 600, 30, "stream 0 goes on alone")
+        wait_until(lambda: first.metric("events_total") > 600, 120, "stream 0 goes on alone")
         assert before <= first.metric("events_total") < 1800
         assert first.stop() == 0
     refused = relay("--streams", "3", "--stream", "2").start()
-    assert refused.process.wait(60) == 2
+    assert refused.process.wait(120) == 2
     assert "`millrace relay migrate --streams 3` changes it without loss" in refused.log
     done = millrace(environ, "relay", "migrate", "--streams", "3", "--json")
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def test_a_running_relay_is_fenced_by_a_migration(environ: dict[str, str], payme
         read("payments").wait_events(1)
         assert millrace(environ, "relay", "migrate", "--streams", "2").returncode == 0
         payments.insert_one(payment(2))
-        assert running.process.wait(60) == 4, running.log
+        assert running.process.wait(120) == 4, running.log
     with relay("--streams", "2"):
         read("payments").wait_events(2)
 
@@ -86,11 +86,11 @@ def test_the_streams_of_a_machine_that_dies_are_taken_over(payments: Payments, r
     topic = read("payments")
     with relay("--streams", "2", "--shared") as first, relay("--streams", "2", "--shared") as second:
         both = (first, second)
-        wait_until(lambda: all(len(each.state().get("streams", {})) == 1 for each in both if each.ready()), 40, "one stream each")
+        wait_until(lambda: all(each.ready() and len(each.state().get("streams", {})) == 1 for each in both), 120, "one stream each")
         payments.insert_many([payment(number, amount=1) for number in range(500)])
         topic.wait_events(500)
         first.kill()
         payments.update_many({}, {"$inc": {"amount": 1}})
-        topic.wait_events(1000, 40)
+        topic.wait_events(1000)
         assert len(second.state()["streams"]) == 2
     assert amounts(topic) == {f"p{number:06d}": [1, 2] for number in range(500)}

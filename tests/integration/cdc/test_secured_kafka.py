@@ -11,7 +11,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from pymongo.collection import Collection
 
 from millrace_contracts.settings import KafkaSettings
-from tests.integration.cdc.capture import RelayProcess, free_port, millrace, payment
+from tests.integration.cdc.capture import RelayProcess, millrace, payment
+from tests.support.ports import free_port
 from tests.support.secured_kafka import PASSWORD, SecuredKafka
 from tests.support.waiting import wait_until
 
@@ -34,7 +35,7 @@ def test_every_client_comes_over_tls_and_logs_in(secured: dict[str, str], paymen
         payments.insert_one(payment(5))
         asked = millrace(secured, "relay", "snapshot", "--filter", '{"_id": "p000003"}', "--wait")
         assert asked.returncode == 0, asked.stderr
-        wait_until(lambda: running.metric("events_total") == 7, 60, "five reads, a change and a read that was asked for")
+        wait_until(lambda: running.metric("events_total") == 7, 120, "five reads, a change and a read that was asked for")
         assert running.stop() == 0, running.log
     for command in (("relay", "status"), ("replay", "--from", "-1m")):
         done = millrace(secured, *command)
@@ -45,7 +46,7 @@ def test_every_client_comes_over_tls_and_logs_in(secured: dict[str, str], paymen
     consumer = Consumer({**config, "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(4)])
     keys: list[bytes] = []
-    wait_until(lambda: keys.extend(each.key() for each in consumer.consume(1000, 0.2) if each.key()) or len(keys) >= 7, 30, "events")
+    wait_until(lambda: keys.extend(each.key() for each in consumer.consume(1000, 0.2) if each.key()) or len(keys) >= 7, 120, "events")
     consumer.close()
     assert {key.decode() for key in keys} == {f"p{number:06d}" for number in range(6)}
     wrong = millrace({**secured, "MILLRACE_KAFKA_PASSWORD": "guessed"}, "relay", "status")
