@@ -66,11 +66,11 @@ class Place:
         """Every record of a topic with one partition."""
         consumer = Consumer({"bootstrap.servers": self.config.kafka.bootstrap, "group.id": "test", "enable.auto.commit": False})
         try:
-            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
+            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=60)[1]
             consumer.assign([TopicPartition(topic, 0, 0)])
             found: list[Any] = []
             while len(found) < end:
-                found += consumer.consume(end, timeout=1)
+                found += [record for record in consumer.consume(end, timeout=1) if record.error() is None]
             return found
         finally:
             consumer.close()

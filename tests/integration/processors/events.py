@@ -61,7 +61,7 @@ def produce(bootstrap: str, topic: str, events: list[tuple[str, str]], through_m
     producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
     for key, value in events:
         producer.produce(topic, value.encode(), key.encode())
-    producer.flush(30)
+    producer.flush(60)
     for partition in range(partitions if through_ms is not None else 0):
         producer.produce(topic, orjson.dumps({"stream": 0, "streams": 1, "through_ms": through_ms, "ts_ms": 0}), None, partition)
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0

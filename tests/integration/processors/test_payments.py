@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from cassandra.cluster import Session
 
 from millrace_contracts.notices import SINCE, changed_key, channel, epoch_key, missed_key
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import dead_letter_topic
-from millrace_processors import refresh, tables
+from millrace_processors import refresh, report_store, tables
 from tests.integration.processors.conftest import Place
 from tests.integration.processors.events import MINUTE, T0, change, payment, refund
+from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 FIGURES = ("payments", "gross", "refunds", "refunded_amount", "failed", "smallest", "largest", "points_earned", "revision")
@@ -50,11 +56,20 @@ def history() -> list[tuple[str, str]]:
     return events
 
 
+def next_of(listener: redis.client.PubSub, kind: str) -> Any:
+    """What the next message holds, which is of this kind."""
+    message = listener.get_message(timeout=60)
+    assert message is not None
+    assert message["type"] == kind
+    return message["data"]
+
+
 def test_a_batch_becomes_reports_progress_and_notices(place: Place) -> None:
     client = redis.Redis.from_url(place.config.redis.url)
     prefix = place.config.names.redis_prefix
     listener = client.pubsub()
     listener.subscribe(channel(prefix))
+    next_of(listener, "subscribe")
     place.produce(
         [
             change("c", payment("p1", amount=500), at=1),
@@ -75,9 +90,8 @@ def test_a_batch_becomes_reports_progress_and_notices(place: Place) -> None:
         (PROGRESS_PAYMENTS,),
     ).one()
     assert (row.t, row.batch_id) == (T0 + 999, 0)
-    notices = [
-        json.loads(message["data"]) for _ in range(5) if (message := listener.get_message(timeout=1)) and message["type"] == "message"
-    ]
+    client.publish(channel(prefix), "null")
+    notices = list(iter(lambda: json.loads(next_of(listener, "message")), None))  # up to that last one
     assert [(each["merchantId"], each["grain"], each["completeThrough"]) for each in notices] == [("m", "10m", T0 + 999)]
     assert sorted(notices[0]["windows"]) == [[T0, "USD"], [T0 + 10 * MINUTE, "USD"]]
     version = str(notices[0]["version"]).encode()
@@ -203,18 +217,57 @@ def test_a_redis_that_is_away_costs_no_report_and_makes_every_chunk_stale_once_i
     client.close()
 
 
-def test_a_cassandra_that_hangs_slows_a_batch_and_loses_nothing(place: Place, servers: Any) -> None:
-    import threading
+def impatient(given_up: Path, task: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+    """A task in a worker whose attempts to reach Cassandra end after two seconds and not after twenty; a file tells of the first."""
 
+    def telling(found: Callable[..., Any]) -> Callable[..., Any]:
+        def told(*given: Any) -> Any:
+            try:
+                made = found(*given)
+            except report_store.RETRIED:
+                given_up.touch()
+                raise
+            if found is attempt and made[0]:
+                given_up.touch()
+            return made
+
+        return told
+
+    def hasty(session: Session, *given: Any) -> Any:
+        profile = session.cluster.profile_manager.default
+        profile.request_timeout, usual = 2, profile.request_timeout
+        try:
+            return telling(attempt)(session, *given)
+        finally:
+            profile.request_timeout = usual
+
+    attempt, session = report_store._attempt, report_store.session
+    report_store._attempt, report_store.session = hasty, telling(session)
+    try:
+        yield from task(*arguments)
+    finally:
+        report_store._attempt, report_store.session = attempt, session  # the worker goes on with the tasks of others
+
+
+def test_a_cassandra_that_hangs_slows_a_batch_and_loses_nothing(
+    place: Place, servers: Servers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given_up = tmp_path / "given-up"
     place.produce(history())
     batch = place.batch()
+    monkeypatch.setattr(refresh, "_task", functools.partial(impatient, given_up, refresh._task))
+
+    def back() -> None:
+        try:
+            wait_until(given_up.exists, 200, "an attempt has failed")
+        finally:
+            servers.resume("cassandra")
+
     servers.pause("cassandra")
-    timer = threading.Timer(25, servers.resume, ["cassandra"])
-    timer.start()
-    try:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(back)
         outcome = place.run(batch=batch)
-    finally:
-        timer.join()
+        waiting.result()
     assert outcome.refreshed.reports == len(place.reports()) > 20
 
 

@@ -19,9 +19,9 @@ from tests.support.waiting import wait_until
 class Jobs:
     """Runs the commands of one installation in processes of their own."""
 
-    def __init__(self, made: Pipeline, folder: Path) -> None:
+    def __init__(self, made: Pipeline, folder: Path, events_per_batch: int = 1_500) -> None:
         self.pipeline, self._log = made, folder / "job.log"
-        self._settings = {"MILLRACE_PROCESSORS_MAX_EVENTS_PER_BATCH": "1500"}
+        self._settings = {"MILLRACE_PROCESSORS_MAX_EVENTS_PER_BATCH": str(events_per_batch)}
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -38,7 +38,7 @@ class Pipeline:
         admin = AdminClient({"bootstrap.servers": self.config.kafka.bootstrap})
         wanted = [NewTopic(self.topic, PARTITIONS, 1), NewTopic(dead_letter_topic(self.config.names), 1, 1)]
         for made in admin.create_topics(wanted).values():
-            made.result(30)
+            made.result(60)
         tables.declare_store(self.config)
         self.session = tables.connected(self.config)
         self.lake = self.new_lake(self.config.names.lake_namespace)
@@ -67,11 +67,11 @@ class Pipeline:
         producer = Producer({"bootstrap.servers": self.config.kafka.bootstrap, "partitioner": "murmur2_random"})
         for key, value in events:
             producer.produce(self.topic, value.encode(), key.encode())
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
         for partition in range(PARTITIONS if through_ms is not None else 0):
             mark = {"stream": 0, "streams": 1, "through_ms": through_ms, "ts_ms": 0}
             producer.produce(self.topic, json.dumps(mark).encode(), None, partition)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def live(self) -> None:
         """Let the stream take what the topic has, in batches, from its checkpoint."""

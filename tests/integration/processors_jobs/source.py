@@ -25,6 +25,10 @@ class Source:
         self._client: MongoClient[dict[str, Any]] = MongoClient(environ["MILLRACE_MONGO_ADMIN_URI"])
         self._database = self._client[environ["MILLRACE_NAMES_DATABASE"]]
         self.payments = self._database["payments"]
+        self._remembers(3_600)  # what it held: a test may take longer than it otherwise does
+
+    def _remembers(self, seconds: int) -> None:
+        self._client.admin.command({"setParameter": 1, "minSnapshotHistoryWindowInSeconds": seconds})
 
     def hold(self, history: Iterable[Event]) -> None:
         """Be as after a history."""
@@ -39,7 +43,7 @@ class Source:
     def now_ms(self) -> int:
         """A cluster time, to the second, behind everything that was written."""
         written = self._second()
-        wait_until(lambda: self._second() > written, 10, "the next second")
+        wait_until(lambda: self._second() > written, 60, "the next second")
         return self._second() * 1000
 
     def _second(self) -> int:
@@ -49,6 +53,7 @@ class Source:
 
     def close(self) -> None:
         """Leave nothing behind."""
+        self._remembers(300)
         name = self._database.name
         self._client.drop_database(name)
         for role in self._client.admin.command("rolesInfo", 1)["roles"]:

@@ -38,11 +38,11 @@ def told_by_the_relay(pipeline: Pipeline, history: list[Event]) -> None:
         relays.count(counts, event["op"], {**image, "paidAt": image["paidAt"].replace(tzinfo=None)})
     topic = audit_topic(pipeline.config.names)
     admin = AdminClient({"bootstrap.servers": pipeline.config.kafka.bootstrap})
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(60)
     producer = Producer({"bootstrap.servers": pipeline.config.kafka.bootstrap})
     producer.produce(topic, relays.encode(f"{pipeline.config.names.database}.payments", 0, counts, 1))
     producer.produce(topic, b'{"kind":"gap","collection":"other"}')
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
 def test_every_place_is_compared_and_a_history_that_is_whole_is_certified(pipeline: Pipeline, source: Source) -> None:

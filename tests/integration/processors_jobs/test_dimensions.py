@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from millrace_contracts.documents import MERCHANTS, USERS
@@ -42,7 +42,7 @@ class Topic:
         self._name = change_topic(pipeline.config.names, collection)
         admin = AdminClient({"bootstrap.servers": pipeline.config.kafka.bootstrap})
         for made in admin.create_topics([NewTopic(self._name, 1, 1)]).values():
-            made.result(30)
+            made.result(60)
         self._taken = 0
 
     def take(self, records: list[Record]) -> int:
@@ -50,7 +50,7 @@ class Topic:
         producer = Producer({"bootstrap.servers": self._pipeline.config.kafka.bootstrap})
         for key, value in records:
             producer.produce(self._name, value.encode() if value is not None else None, key.encode())
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
         found = sources.read(self._pipeline.spark, self._pipeline.config.kafka, self._name).where(f"offset >= {self._taken}")
         taken = DimensionBatch(self._pipeline.config, self._pipeline.lake, self._collection).run(found, "q", self._taken)
         self._taken += len(records)
@@ -147,9 +147,9 @@ def test_a_batch_that_runs_again_stores_the_same(pipeline: Pipeline) -> None:  #
 def dead_letters(pipeline: Pipeline, count: int) -> list[dict[str, Any]]:
     """The letters of the pipeline's dead-letter topic, once so many are there."""
     found: list[dict[str, Any]] = []
-    consumer = Consumer({"bootstrap.servers": pipeline.config.kafka.bootstrap, "group.id": "letters", "auto.offset.reset": "earliest"})
+    consumer = Consumer({"bootstrap.servers": pipeline.config.kafka.bootstrap, "group.id": "letters", "enable.auto.commit": False})
     try:
-        consumer.subscribe([dead_letter_topic(pipeline.config.names)])
+        consumer.assign([TopicPartition(dead_letter_topic(pipeline.config.names), 0, 0)])
 
         def enough() -> bool:
             record = consumer.poll(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,21 +132,20 @@ def test_notices_that_redis_did_not_take_make_a_new_epoch_once_it_is_back(
     with redis.Redis.from_url(pipeline.config.redis.url) as client:
         before = int(client.get(epoch_key(prefix)) or 0)
         assert client.get(missed_key(prefix)) == str(newest.version).encode()
-        tell, backs = notices.tell_of_loss, list[threading.Timer]()
+        new_epoch, told = notices.new_epoch, list[bool]()
 
-        def tell_while_away(*arguments: Any) -> bool:
-            backs.append(threading.Timer(4, servers.resume, ["redis"]))
-            backs[0].start()
-            return tell(*arguments)
+        def back_after_one_try(*arguments: Any) -> bool:
+            told.append(new_epoch(*arguments))
+            servers.resume("redis")
+            return told[-1]
 
-        monkeypatch.setattr(notices, "tell_of_loss", tell_while_away)
+        monkeypatch.setattr(notices, "new_epoch", back_after_one_try)
         servers.pause("redis")
         try:
             done = reprocessing.from_lake(pipeline.config, pipeline.lake, Scope(), Mode.WRITE).refreshed
         finally:
             servers.resume("redis")
-        assert len(backs) == 1
-        backs[0].join()
+        assert (told[0], told[-1]) == (False, True)
         assert (done.reports, done.unnoticed) == (1, 1)
         assert int(client.get(epoch_key(prefix)) or 0) > before, "nothing that a cache holds is believed any longer"
         assert client.get(missed_key(prefix)) == str(newest.version + 1).encode()

@@ -85,7 +85,7 @@ def test_a_change_that_came_while_mongodb_was_read_wins(pipeline: Pipeline, sour
     before = pipeline.reports()
     images = (json.loads(value)["after"] for _, value in reversed(history))
     paid = next(image for image in images if image and source.payments.count_documents({"_id": image["_id"], "status": "succeeded"}))
-    seconds = source.now_ms() // 1000 + 10
+    seconds = source.now_ms() // 1000 + 3_600  # behind whatever is read here, however long that takes
     key, value = change("d", None, paid, at=1)
     pipeline.produce([(key, value.replace(str(1_764_000_000_000), str(seconds * 1000)))])
     pipeline.live()
