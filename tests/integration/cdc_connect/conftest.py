@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka import Consumer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 
@@ -19,6 +19,7 @@ from millrace_cdc.connect.cli import connect
 from millrace_cdc.connect.client import ConnectClient
 from millrace_mongo_init.cli import mongo_init
 from tests.support.servers import unique_names
+from tests.support.waiting import wait_until
 
 Settings = dict[str, str]
 
@@ -71,7 +72,7 @@ def passwords(environ: Settings) -> list[str]:
 def records(environ: Settings) -> Callable[[str, int], list[Record]]:
     """Read a collection's topic from its beginning until it holds at least so many records."""
 
-    def read(collection: str, at_least: int, seconds: float = 60.0) -> list[Record]:
+    def read(collection: str, at_least: int, seconds: float = 180.0) -> list[Record]:
         topic = f"{environ['MILLRACE_NAMES_TOPIC_PREFIX']}.{environ['MILLRACE_NAMES_DATABASE']}.{collection}"
         return read_topic(environ["MILLRACE_KAFKA_BOOTSTRAP"], topic, at_least, seconds)
 
@@ -82,18 +83,24 @@ def read_topic(bootstrap: str, topic: str, at_least: int, seconds: float) -> lis
     """Every committed record of a topic, once there are enough."""
     deadline = time.monotonic() + seconds
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    while topic not in admin.list_topics(timeout=10).topics:
-        assert time.monotonic() < deadline, f"after {seconds:.0f} s there is no topic {topic}"
-        time.sleep(0.1)
+    partitions: Collection[int] = ()
+
+    def there() -> bool:
+        nonlocal partitions
+        found = admin.list_topics(timeout=60).topics.get(topic)
+        partitions = found.partitions if found is not None else ()
+        return bool(partitions)
+
+    wait_until(there, seconds, f"there is a topic {topic}")
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
             "group.id": secrets.token_hex(8),
-            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
             "isolation.level": "read_committed",
         }
     )
-    consumer.subscribe([topic])
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
     found: list[Record] = []
     try:
         while len(found) < at_least:

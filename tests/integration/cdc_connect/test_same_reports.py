@@ -47,7 +47,7 @@ def installations(
     for own in both:
         assert CliRunner().invoke(topics, ["apply"], obj=own, standalone_mode=False).return_value == 0
         names = {topic.name for topic in declared(NamesSettings.load(own))}
-        wait_until(lambda: names <= admin.list_topics(timeout=10).topics.keys(), 60, "every topic is known to the broker")  # noqa: B023
+        wait_until(lambda: names <= admin.list_topics(timeout=60).topics.keys(), 60, "every topic is known to the broker")  # noqa: B023
     yield both[0], both[1]
     with ConnectClient(shared["MILLRACE_CONNECT_URL"]) as client:
         for name in client.names():
@@ -61,7 +61,7 @@ def topic_of(own: Settings) -> str:
 
 def changes(own: Settings, at_least: int) -> list[tuple[str | None, str]]:
     """(document, op) of every change on an installation's topic, without tombstones."""
-    found = read_topic(own["MILLRACE_KAFKA_BOOTSTRAP"], topic_of(own), at_least, 90)
+    found = read_topic(own["MILLRACE_KAFKA_BOOTSTRAP"], topic_of(own), at_least, 180)
     return sorted((record.key, record.value.get("op") or record.value["__op"]) for record in found if record.key and record.value)
 
 
@@ -110,8 +110,8 @@ def test_both_paths_give_the_same_reports(installations: tuple[Settings, Setting
         assert run(debezium, "apply").return_value == 0
         changes(by_debezium, 1)  # its snapshot is over
         count = write(payments) + 1
-        wait_until(lambda: len(changes(by_debezium, count)) == count, 90, "every change through Debezium")
-        wait_until(lambda: len(changes(by_relay, count)) == count, 90, "every change through the relay")
+        wait_until(lambda: len(changes(by_debezium, count)) == count, 180, "every change through Debezium")
+        wait_until(lambda: len(changes(by_relay, count)) == count, 180, "every change through the relay")
     # Debezium met the first payment in its snapshot, the relay in its stream; everything else is the same.
     assert [key for key, _ in changes(by_debezium, count)] == [key for key, _ in changes(by_relay, count)]
 
