@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from pymongo import MongoClient
 
 from millrace_cdc.replay.bookmark_cli import bookmark
@@ -118,6 +118,20 @@ def records(environ: Settings, topic: str) -> list[Record]:
         return found
     finally:
         consumer.close()
+
+
+def offsets(environ: Settings, topic: str) -> int:
+    """How far the topic reaches for a read_committed reader, commit records included: a quick look while a replay works."""
+    admin = AdminClient({"bootstrap.servers": environ["MILLRACE_KAFKA_BOOTSTRAP"]})
+    there = admin.list_topics(timeout=60).topics
+    ends = {TopicPartition(topic, number): OffsetSpec.latest() for number in (there[topic].partitions if topic in there else ())}
+    if not ends:
+        return 0
+    found = admin.list_offsets(ends, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=60)
+    try:
+        return sum(future.result().offset for future in found.values())
+    except KafkaException:  # right after it was made a topic has no leader yet
+        return 0
 
 
 @contextmanager

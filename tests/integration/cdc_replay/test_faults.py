@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from tests.integration.cdc_replay.conftest import Settings, answer, payment, process, records, run
+from tests.integration.cdc_replay.conftest import Settings, answer, offsets, payment, process, records, run
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
@@ -35,20 +33,6 @@ def start(environ: Settings, payments: Any) -> str:
 
 def committed(environ: Settings, topic: str) -> int:
     return len(records(environ, topic))
-
-
-def offsets(environ: Settings, topic: str) -> int:
-    """How far the topic reaches for a read_committed reader, commit records included: a quick look while a replay works."""
-    admin = AdminClient({"bootstrap.servers": environ["MILLRACE_KAFKA_BOOTSTRAP"]})
-    there = admin.list_topics(timeout=60).topics
-    ends = {TopicPartition(topic, number): OffsetSpec.latest() for number in (there[topic].partitions if topic in there else ())}
-    if not ends:
-        return 0
-    found = admin.list_offsets(ends, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=60)
-    try:
-        return sum(future.result().offset for future in found.values())
-    except KafkaException:  # right after it was made a topic has no leader yet
-        return 0
 
 
 def replay_id(environ: Settings) -> str:
