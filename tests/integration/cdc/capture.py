@@ -228,4 +228,4 @@ class SmallOplog(OwnMongod):
             oldest = oplog.find_one(sort=[("$natural", 1)])
             return oldest is not None and oldest["ts"] > newest["ts"]
 
-        wait_until(rolled, 120, "the oplog rolls over")
+        wait_until(rolled, 300, "the oplog rolls over")

@@ -204,7 +204,7 @@ def test_a_kill_in_mid_drain_repeats_nothing_and_loses_nothing(
 def test_a_second_relay_fences_the_first(payments: Payments, relay: MakeRelay, read: Read) -> None:  # I3
     with relay() as first, relay():
         payments.insert_many([payment(number) for number in range(100)])
-        assert first.process.wait(60) == 4, first.log
+        assert first.process.wait(120) == 4, first.log
         assert "another relay has taken over" in first.log
         read("payments").wait_events(100)
 

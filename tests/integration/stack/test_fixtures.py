@@ -49,15 +49,17 @@ def test_cassandra_keeps_what_was_acknowledged_through_kill_9(
 ) -> None:
     """I7: a report counted as written in the checkpoint must be there after a crash."""
     keyspace = names["MILLRACE_NAMES_KEYSPACE"]
-    port = int(cassandra_server["MILLRACE_CASSANDRA_PORT"])
-    with Cluster(["127.0.0.1"], port=port) as cluster, cluster.connect() as session:
+    port, patient = int(cassandra_server["MILLRACE_CASSANDRA_PORT"]), {"connect_timeout": 60, "control_connection_timeout": 60}
+    with Cluster(["127.0.0.1"], port=port, **patient) as cluster, cluster.connect() as session:
+        session.default_timeout = 60
         session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}")
         session.execute(f"CREATE TABLE {keyspace}.written (id int PRIMARY KEY)")
         for row in range(500):
             session.execute(f"INSERT INTO {keyspace}.written (id) VALUES ({row})")
         servers.kill("cassandra")
     servers.use("cassandra")
-    with Cluster(["127.0.0.1"], port=port) as cluster, cluster.connect() as session:
+    with Cluster(["127.0.0.1"], port=port, **patient) as cluster, cluster.connect() as session:
+        session.default_timeout = 60
         found = session.execute(f"SELECT id FROM {keyspace}.written")
         assert sorted(row.id for row in found) == list(range(500))
         session.execute(f"DROP KEYSPACE {keyspace}")
