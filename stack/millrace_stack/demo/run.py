@@ -85,7 +85,7 @@ def _jobs(pipeline: Pipeline, every: float, screen: Screen) -> Iterator[None]:
         return
     settings = pipeline.settings()
     truth = MongoTruth(settings["MILLRACE_MONGO_TRUTH_URI"], NamesSettings.load(settings).database)
-    api = Api(settings["MILLRACE_API_URL"], operator_token(settings))
+    api = Api(settings["MILLRACE_API_URL"], operator_token(settings), patience=0.0)  # a stop must not wait for it
     target: datetime | None = None
 
     def year_is_in() -> bool:

@@ -28,9 +28,10 @@ UNAVAILABLE = "UNAVAILABLE"
 
 
 class Api:
-    """The GraphQL API as an operator's token sees it."""
+    """The GraphQL API as an operator's token sees it; ``patience``: seconds in which it is asked again while it does not answer."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, patience: float = PATIENCE_SECONDS) -> None:
+        self._patience = patience
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60.0, trust_env=False)
 
     def close(self) -> None:
@@ -77,7 +78,7 @@ class Api:
         Raises:
             StackError: it does not answer within the patience, or answers with other errors.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience
         while True:
             data, problem = self._ask(document, variables)
             if data is not None:

@@ -49,7 +49,7 @@ def test_another_error_is_told_at_once(asked: tuple[Api, list[httpx.Response]]) 
 
 def test_patience_ends(asked: tuple[Api, list[httpx.Response]], monkeypatch: pytest.MonkeyPatch) -> None:
     api, responses = asked
-    monkeypatch.setattr(answers, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(api, "_patience", -1.0)
     responses += [httpx.Response(200, json=error("UNAVAILABLE"))]
     with pytest.raises(StackError, match="does not answer"):
         api.complete_through()
