@@ -84,7 +84,9 @@ def test_a_running_relay_is_fenced_by_a_migration(environ: dict[str, str], payme
 
 def test_the_streams_of_a_machine_that_dies_are_taken_over(payments: Payments, relay: MakeRelay, read: Read) -> None:
     topic = read("payments")
-    with relay("--streams", "2", "--shared") as first, relay("--streams", "2", "--shared") as second:
+    # Long enough that a machine which is stopped for some seconds is not held for dead.
+    lease = {"MILLRACE_RELAY_LEASE_MS": "10000"}
+    with relay("--streams", "2", "--shared", **lease) as first, relay("--streams", "2", "--shared", **lease) as second:
         both = (first, second)
         wait_until(lambda: all(each.ready() and len(each.state().get("streams", {})) == 1 for each in both), 120, "one stream each")
         payments.insert_many([payment(number, amount=1) for number in range(500)])
