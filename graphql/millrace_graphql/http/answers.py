@@ -16,7 +16,7 @@ from millrace_graphql.http.budgets import Budgets
 from millrace_graphql.http.cost import Costs
 from millrace_graphql.http.documents import Document, Documents
 from millrace_graphql.http.execution import Context, shown
-from millrace_graphql.http.headers import NEVER, PRIVATE, answer_headers, content_length, pair
+from millrace_graphql.http.headers import NEVER, PRIVATE, answer_headers, content_length
 from millrace_graphql.http.limits import root_fields
 from millrace_graphql.http.negotiation import GRAPHQL
 from millrace_graphql.http.persisted import PersistedQueries
@@ -159,7 +159,7 @@ class Answers:
             entry = await self._cache.get(key, make)
         else:
             self._cache.hits += 1
-        more = () if throttle is None else tuple([pair(name, value) for name, value in throttle.headers().items()])
+        more = () if throttle is None else throttle.pairs()
         asked = request.extensions.get("cost") is True
         return Answer(entry, more, _cost_extension(operation.cost, throttle) if asked else None, kept)
 

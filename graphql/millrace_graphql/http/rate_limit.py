@@ -69,16 +69,20 @@ class Throttle:
 
     def headers(self) -> dict[str, str]:
         """RateLimit headers (draft-ietf-httpapi-ratelimit-headers): what is left, and seconds until the bucket is full."""
-        full = math.ceil((self.capacity - self.available) / self.restore_rate)
-        return {
-            "RateLimit-Policy": _policy(self.capacity, self.restore_rate),
-            "RateLimit": f'"points";r={self.available};t={full}',
-        }
+        return {"RateLimit-Policy": _policy(self.capacity, self.restore_rate)[1].decode(), "RateLimit": self._left()}
+
+    def pairs(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The same headers as ASGI wants them."""
+        return _policy(self.capacity, self.restore_rate), (b"ratelimit", self._left().encode())
+
+    def _left(self) -> str:
+        full = -(-(self.capacity - self.available) // self.restore_rate)
+        return f'"points";r={self.available};t={full}'
 
 
 @lru_cache(16)
-def _policy(capacity: int, rate: int) -> str:
-    return f'"points";q={capacity};w={math.ceil(capacity / rate)}'
+def _policy(capacity: int, rate: int) -> tuple[bytes, bytes]:
+    return b"ratelimit-policy", f'"points";q={capacity};w={math.ceil(capacity / rate)}'.encode()
 
 
 class ThrottledError(ApiError):

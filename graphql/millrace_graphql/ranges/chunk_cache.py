@@ -96,9 +96,9 @@ class ChunkCache:
             return {}, {}
         names = sorted(groups)
         fields = [FIELDS[name] for name in names]
-        commands: list[Command] = [self._epoch, ("HMGET", changed_key(self._prefix, merchant_id), *days)]
+        commands: list[Command] = [("HMGET", changed_key(self._prefix, merchant_id), *days)]
         commands += [("HMGET", chunk_key(self._prefix, merchant_id, day), *fields) for day in days]
-        epoch, versions, *chunks = await self._wire.call(*commands)
+        epoch, versions, *chunks = await self._wire.call(*commands, beside=self._epoch)
         if None in versions:
             versions = await self._mark(merchant_id, days)
         tags = {day: b"%b:%b" % (version, epoch or b"") for day, version in zip(days, versions, strict=True)}

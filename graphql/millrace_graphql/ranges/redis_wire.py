@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -25,15 +25,21 @@ Push = Callable[[list[Any]], None]
 
 
 class _Waiting:
-    """The replies of one call, as they come in."""
+    """The replies of one call, as they come in; ``future`` is None where they are for the calls that have it ``beside`` theirs."""
 
-    __slots__ = ("asked", "count", "future", "replies")
+    __slots__ = ("asked", "beside", "count", "future", "replies")
 
-    def __init__(self, count: int, future: asyncio.Future[list[Any]], asked: float) -> None:
+    def __init__(self, count: int, future: asyncio.Future[list[Any]] | None, asked: float, beside: _Waiting | None = None) -> None:
         self.count = count
         self.future = future
         self.asked = asked
+        self.beside = beside
         self.replies: list[Any] = []
+
+    def fail(self, error: Exception) -> None:
+        """Tell the caller, if he is still there."""
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(error)
 
 
 class Connection(asyncio.Protocol):
@@ -44,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=ResponseError)
         self._waiting: deque[_Waiting] = deque()
         self._out: list[bytes] = []
+        self._beside: tuple[Command, _Waiting] | None = None
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._patience = 0.0
@@ -60,8 +67,7 @@ class Connection(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
         for waiting in self._waiting:
-            if not waiting.future.done():
-                waiting.future.set_exception(RedisConnectionError(f"Redis closed the connection: {exc or 'end of file'}"))
+            waiting.fail(RedisConnectionError(f"Redis closed the connection: {exc or 'end of file'}"))
         self._waiting.clear()
         if not self.closed.done():
             self.closed.set_result(None)
@@ -86,27 +92,41 @@ class Connection(asyncio.Protocol):
         if len(waiting.replies) < waiting.count:
             return
         self._waiting.popleft()
-        if waiting.future.done():
+        if waiting.future is None or waiting.future.done():
             return
-        error = next((reply for reply in waiting.replies if isinstance(reply, ResponseError)), None)
+        replies = waiting.replies if waiting.beside is None else waiting.beside.replies + waiting.replies
+        error = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
         if error is not None:
             waiting.future.set_exception(error)
         else:
-            waiting.future.set_result(waiting.replies)
+            waiting.future.set_result(replies)
 
-    def call(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """The replies of some commands, in their order; the first error among them is raised."""
+    def call(self, commands: Sequence[Command], beside: Command | None = None) -> asyncio.Future[list[Any]]:
+        """The replies of some commands, in their order; the first error among them is raised.
+
+        ``beside`` is a command that goes before them and that all who ask in the same turn of the event loop share: it is executed
+        once, after the last of them has asked, and its reply stands before each one's own.
+        """
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         if self._transport is None:
             future.set_exception(RedisConnectionError("Redis is not connected"))
             return future
         if not self._out:
             self._loop.call_soon(self._flush)
+        now = self._loop.time()
+        shared = self._shared(beside, now) if beside is not None else None
         self._out += [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        self._waiting.append(_Waiting(len(commands), future, self._loop.time()))
+        self._waiting.append(_Waiting(len(commands), future, now, shared))
         if self._patience and self._watch is None:
             self._watch = self._loop.call_later(self._patience, self._look)
         return future
+
+    def _shared(self, command: Command, now: float) -> _Waiting:
+        if self._beside is None or self._beside[0] is not command:
+            self._beside = command, _Waiting(1, None, now)
+            self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]
+            self._waiting.append(self._beside[1])
+        return self._beside[1]
 
     def give_up_after(self, seconds: float) -> None:
         """Close the connection, with ``TimeoutError`` for everyone who waits, once a reply takes longer than this.
@@ -124,13 +144,12 @@ class Connection(asyncio.Protocol):
             self._watch = self._loop.call_later(left, self._look)
             return
         for waiting in self._waiting:
-            if not waiting.future.done():
-                waiting.future.set_exception(TimeoutError(f"Redis did not answer within {self._patience:g} s"))
+            waiting.fail(TimeoutError(f"Redis did not answer within {self._patience:g} s"))
         self._waiting.clear()
         self.abort()
 
     def _flush(self) -> None:
-        out, self._out = self._out, []
+        out, self._out, self._beside = self._out, [], None
         if self._transport is not None:
             self._transport.write(b"".join(out))
 
@@ -176,19 +195,25 @@ class Wire:
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
 
-    async def call(self, *commands: Command) -> list[Any]:
-        """The replies of some commands.
+    def call(self, *commands: Command, beside: Command | None = None) -> Awaitable[list[Any]]:
+        """The replies of some commands, after that of ``beside``, which all who ask at once share (``Connection.call``).
 
         Raises:
             RedisError, OSError, TimeoutError: Redis is away, slow or refuses one of them.
         """
         connection = self._connection
+        if connection is None or connection.closed.done() or tracing.enabled():
+            return self._call(commands, beside)
+        return connection.call(commands, beside)
+
+    async def _call(self, commands: tuple[Command, ...], beside: Command | None) -> list[Any]:
+        connection = self._connection
         if connection is None or connection.closed.done():
             connection = await self._connected()
         if not tracing.enabled():
-            return await connection.call(commands)
+            return await connection.call(commands, beside)
         with tracing.span("redis", **{"db.system.name": "redis", "db.operation.name": str(commands[0][0])}):
-            return await connection.call(commands)
+            return await connection.call(commands, beside)
 
     async def _connected(self) -> Connection:
         async with self._connecting:
