@@ -176,7 +176,7 @@ def test_a_kill_in_mid_drain_repeats_nothing_and_loses_nothing(
     environ: dict[str, str], payments: Payments, relay: MakeRelay, read: Read
 ) -> None:  # I2, I3
     topic = read("payments")
-    small = {"MILLRACE_RELAY_TRANSACTION_EVENTS": "200", "MILLRACE_RELAY_FETCH_EVENTS": "100"}
+    small = {"MILLRACE_RELAY_TRANSACTION_EVENTS": "50", "MILLRACE_RELAY_FETCH_EVENTS": "50"}
     with relay(**small) as first:
         first.wait_streaming()  # a position is committed, and the snapshot of nothing done
     written, killed_in_the_middle = 0, 0
@@ -190,7 +190,7 @@ def test_a_kill_in_mid_drain_repeats_nothing_and_loses_nothing(
             wait_until(lambda: running.metric("events_total") > 1_000, 120, "events flow")
             running.kill()
         killed_in_the_middle += len(committed(environ, topic.name)) < 2 * written
-    with relay(**small):
+    with relay():
         events = topic.wait_events(2 * written)
     found: dict[str, list[dict[str, Any]]] = {}
     for event in events:
