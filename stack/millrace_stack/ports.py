@@ -16,6 +16,8 @@ from millrace_stack.home import Home, read_json, write_json
 # Below the range from which the kernel takes the ports of outgoing connections (32768 on): one of those could hold a remembered port.
 _FIRST, _LAST = 20000, 32000
 _TRIES = 200
+_LAST_THREADS = 5.0
+"""Seconds: a process that has ended holds its ports until the last of its threads is gone, and no one can be named meanwhile."""
 
 
 def assign(home: Home, names: Iterable[str], chosen: Mapping[str, int]) -> dict[str, int]:
@@ -38,11 +40,14 @@ def assign(home: Home, names: Iterable[str], chosen: Mapping[str, int]) -> dict[
 
 def require_free(wanted: Mapping[str, int], within: float = 0.0) -> None:
     """Raise PortTaken for the first port that somebody listens on and still does after so many seconds."""
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     for name, port in wanted.items():
         while not _is_free(port):
-            if time.monotonic() > deadline:
-                raise PortTaken(name, port, _holder(port))
+            waited = time.monotonic() - began
+            if waited > within:
+                holder = _holder(port)
+                if holder is not None or waited > _LAST_THREADS:
+                    raise PortTaken(name, port, holder or "another program")
             time.sleep(0.05)
 
 
@@ -67,11 +72,11 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _holder(port: int) -> str:
+def _holder(port: int) -> str | None:
     try:
         for connection in psutil.net_connections(kind="tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
                 return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
     except psutil.Error:
         pass
-    return "another program"
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from millrace_stack.home import Home
 from millrace_stack.truth.answers import Api
 from millrace_stack.truth.cli import check, operator_token, show
 from millrace_stack.truth.mongo import MongoTruth
+
+SHOWN = timedelta(days=14)
+"""What the demo's curl line asks for."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ def _jobs(pipeline: Pipeline, every: float, screen: Screen) -> Iterator[None]:
 
 def _show_around(pipeline: Pipeline, commands: baskets.Commands, options: Options, screen: Screen) -> None:
     settings = pipeline.settings()
-    merchant = busiest(commands)
+    now = baskets.utc_now()
+    merchant = busiest(commands, now)
     token = pipeline.millrace("token", "--merchant", merchant).strip()
     api = settings["MILLRACE_API_URL"]
     for line in (
@@ -118,25 +123,28 @@ def _show_around(pipeline: Pipeline, commands: baskets.Commands, options: Option
         token,
         "",
         "Its last two weeks:",
-        curl_line(api, token, merchant, baskets.utc_now()),
+        curl_line(api, token, merchant, now),
         "",
         f"{options.rate:g} live payments a second until Ctrl-C …",
     ):
         screen.say(line)
 
 
-def busiest(commands: baskets.Commands) -> str:
-    """The merchant with the most payments."""
-    counts: dict[str, int] = {}
+def busiest(commands: baskets.Commands, now: datetime) -> str:
+    """The merchant with the most payments in the last two weeks, and in all where these are equal."""
+    since = (now - SHOWN).timestamp() * 1000
+    lately: Counter[str] = Counter()
+    ever: Counter[str] = Counter()
     for payment in commands.payments:
-        counts[payment["merchantId"]] = counts.get(payment["merchantId"], 0) + 1
-    return max(counts, key=lambda name: (counts[name], name))
+        ever[payment["merchantId"]] += 1
+        lately[payment["merchantId"]] += since <= payment["paidAt"] <= now.timestamp() * 1000
+    return max(ever, key=lambda name: (lately[name], ever[name], name))
 
 
 def curl_line(api: str, token: str, merchant: str, now: datetime) -> str:
     """A command that works when pasted: the totals of the merchant's last fourteen days, and each window in which something happened."""
     end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    start = end - timedelta(days=14)
+    start = end - SHOWN
     variables = {"m": merchant, "s": f"{start:%Y-%m-%dT%H:%M:%SZ}", "e": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
     query = (
         "query($m: ID!, $s: DateTime!, $e: DateTime!) { series(merchantId: $m, start: $s, end: $e, sparse: true) "

@@ -41,8 +41,15 @@ def test_live_payments_have_ids_of_their_own_in_every_run_and_turn() -> None:
     assert all(len(identifier) == 22 for identifier in first)
 
 
-def test_the_busiest_merchant_has_most_payments() -> None:
-    assert busiest(COMMANDS) == "n"
+def test_the_busiest_merchant_has_most_payments_in_what_the_curl_line_asks_for() -> None:
+    def at(*days: float) -> Commands:
+        return Commands({}, {}, [{"merchantId": name, "paidAt": day * 86_400_000} for name, day in zip("mnn", days, strict=True)], [])
+
+    now = datetime.fromtimestamp(100 * 86_400, UTC)
+    assert busiest(at(90, 91, 92), now) == "n"
+    assert busiest(at(90, 85, 85), now) == "m", "what is older does not count"
+    assert busiest(at(90, 101, 102), now) == "m", "nor what is yet to come"
+    assert busiest(at(1, 2, 3), now) == "n", "unless there is nothing else"
 
 
 def test_the_curl_line_is_one_command_for_a_shell() -> None:

@@ -42,6 +42,15 @@ def test_a_listener_makes_a_port_taken_and_its_end_frees_it() -> None:
     ports.require_free({"kafka": port})
 
 
+def test_a_port_that_nobody_can_be_named_for_is_waited_for() -> None:
+    # As of a process of which only the last threads are left.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        threading.Timer(0.3, bound.close).start()
+        ports.require_free({"mongo": port})
+
+
 def test_chosen_ports_are_read_from_one_setting() -> None:
     settings = StackSettings.load({"MILLRACE_STACK_PORTS": "mongo=27017, kafka=9092"})
     assert settings.chosen_ports() == {"mongo": 27017, "kafka": 9092}
