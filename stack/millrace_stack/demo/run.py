@@ -131,14 +131,15 @@ def _show_around(pipeline: Pipeline, commands: baskets.Commands, options: Option
 
 
 def busiest(commands: baskets.Commands, now: datetime) -> str:
-    """The merchant with the most payments in the last two weeks, and in all where these are equal."""
-    since = (now - SHOWN).timestamp() * 1000
-    lately: Counter[str] = Counter()
-    ever: Counter[str] = Counter()
-    for payment in commands.payments:
-        ever[payment["merchantId"]] += 1
-        lately[payment["merchantId"]] += since <= payment["paidAt"] <= now.timestamp() * 1000
-    return max(ever, key=lambda name: (lately[name], ever[name], name))
+    """The merchant with the most payments, of those that have some in what the curl line shows: the last two weeks, its own currency."""
+    payments: Counter[str] = Counter(payment["merchantId"] for payment in commands.payments)
+    since, until = ((now - SHOWN).timestamp() * 1000, now.timestamp() * 1000)
+    shown = {
+        payment["merchantId"]
+        for payment in commands.payments
+        if since <= payment["paidAt"] <= until and payment["currency"] == commands.merchants[payment["merchantId"]]["currency"]
+    }
+    return max(payments, key=lambda name: (name in shown, payments[name], name))
 
 
 def curl_line(api: str, token: str, merchant: str, now: datetime) -> str:

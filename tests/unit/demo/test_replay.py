@@ -41,15 +41,20 @@ def test_live_payments_have_ids_of_their_own_in_every_run_and_turn() -> None:
     assert all(len(identifier) == 22 for identifier in first)
 
 
-def test_the_busiest_merchant_has_most_payments_in_what_the_curl_line_asks_for() -> None:
-    def at(*days: float) -> Commands:
-        return Commands({}, {}, [{"merchantId": name, "paidAt": day * 86_400_000} for name, day in zip("mnn", days, strict=True)], [])
+def test_the_busiest_merchant_has_most_payments_of_those_that_the_curl_line_shows_something_of() -> None:
+    def at(*days: float, currency: str = "USD") -> Commands:
+        payments = [
+            {"merchantId": name, "paidAt": day * 86_400_000, "currency": currency if name == "n" else "USD"}
+            for name, day in zip("mnn", days, strict=True)
+        ]
+        return Commands({"m": {"currency": "USD"}, "n": {"currency": "USD"}}, {}, payments, [])
 
     now = datetime.fromtimestamp(100 * 86_400, UTC)
-    assert busiest(at(90, 91, 92), now) == "n"
-    assert busiest(at(90, 85, 85), now) == "m", "what is older does not count"
+    assert busiest(at(90, 1, 92), now) == "n"
+    assert busiest(at(90, 85, 85), now) == "m", "what is older is not shown"
     assert busiest(at(90, 101, 102), now) == "m", "nor what is yet to come"
-    assert busiest(at(1, 2, 3), now) == "n", "unless there is nothing else"
+    assert busiest(at(90, 91, 92, currency="EUR"), now) == "m", "nor another currency than the merchant's own"
+    assert busiest(at(1, 2, 3), now) == "n", "unless there is nothing to show"
 
 
 def test_the_curl_line_is_one_command_for_a_shell() -> None:
