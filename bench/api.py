@@ -51,7 +51,7 @@ EXECUTED: dict[str, dict[str, str]] = {
     "everyCacheOff": {"response_cache_bytes": "0", "chunk_cache": "false", "rate_points": "0"},
 }
 """Executions: columns from Redis, from the process's memory, and from Cassandra, where the day is packed."""
-CASES = ("hello", "cassandraReads", "redisGets", *KEPT, *EXECUTED, "cold", "fanOut", "peers")
+CASES = ("hello", "helloBatch", "cassandraReads", "redisGets", *KEPT, *EXECUTED, "cold", "fanOut", "peers")
 OPEN_CONNECTIONS = 200
 BUSY = 0.7
 ROUNDS = 3
@@ -104,10 +104,14 @@ class Bench:
 
     def cached(self, workers: int = 1) -> None:
         """Whole answers from the process, and in turn with them a server that does nothing else than answer always the same."""
-        if not self.wants("hello", *KEPT):
+        if not self.wants("hello", "helloBatch", *KEPT):
             return
         began = time.perf_counter()
-        with api_server.ours(self.environ, workers) as process, api_server.hello(self.folder, workers) as bare:
+        with (
+            api_server.ours(self.environ, workers) as process,
+            api_server.hello(self.folder, workers) as bare,
+            api_server.hello(self.folder, workers, batch=True) as batch,
+        ):
             if workers == 1:
                 self._first(process, began)
             self._warm(process)
@@ -116,6 +120,7 @@ class Bench:
                 workers,
                 {
                     "hello": (bare, posts),
+                    "helloBatch": (batch, posts),
                     "cachedPost": (process, posts),
                     "cachedGet": (process, self.asker.gets(self.draws)),
                     "notModified": (process, [self._conditional(process)]),
@@ -228,7 +233,8 @@ def _name(case: str, workers: int) -> str:
 
 def ratios(results: dict[str, Any], workers: int) -> dict[str, float]:
     """The figures that are promised, as parts of their limits, of those that were measured."""
-    pairs = [(_name(case, n), _name("hello", n)) for n in sorted({1, workers}) for case in (*KEPT, *EXECUTED)]
+    bare = ("hello", "helloBatch")
+    pairs = [(_name(case, n), _name(limit, n)) for n in sorted({1, workers}) for case in (*KEPT, *EXECUTED) for limit in bare]
     pairs += [(_name("everyCacheOff", n), reads) for n in sorted({1, workers}) for reads in ("cassandraReads", "cassandraPackedReads")]
     rates = {name: float(found["perSecond"]) for name, found in results.items() if isinstance(found, dict) and "perSecond" in found}
     if "peerYogaCached" in rates:

@@ -81,13 +81,15 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def hello(folder: Path, workers: int = 1) -> Iterator[Process]:
-    """The limit: an ASGI application that does nothing, on the same server with the same settings."""
+def hello(folder: Path, workers: int = 1, *, batch: bool = False) -> Iterator[Process]:
+    """The limit: an ASGI application that does nothing, on the same server as it comes; with ``batch``, scheduled as our workers are."""
     (folder / "hello.py").write_text(HELLO)
     port = free_port()
     granian = Path(sys.executable).parent / "granian"
     command = [str(granian), "--interface", "asgi", "--loop", "uvloop", "--port", str(port), "--log-level", "error", "hello:app"]
     command[-1:-1] = ["--workers", str(workers)]
+    if batch:
+        command[:0] = ["chrt", "--batch", "0"]
     with running(command, {"PYTHONPATH": str(folder)}, port, "/") as process:
         yield process
 

@@ -15,6 +15,7 @@ from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisS
 from millrace_graphql.settings import ApiSettings
 from millrace_runtime import logs
 from millrace_runtime.listening import port_for
+from millrace_runtime.scheduling import schedule
 
 DEFAULT_PORT = 8000
 RESPAWN_SECONDS = 5.0
@@ -41,6 +42,7 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     # Every group is looked at here, so that a bad setting is one line now and not a worker that dies again and again.
     limits = ApiSettings.checked(settings)
     _allow_files(limits.max_connections * 2)
+    schedule(limits.scheduling)  # workers inherit it
     for group in (NamesSettings, CassandraSettings, RedisSettings):
         group.load(settings)
     address = host or runtime.host

@@ -62,6 +62,7 @@ def test_every_worker_hears_of_a_change_and_a_killed_one_is_replaced(environ: di
         wait_until(lambda: len(serving_workers(process.pid)) == 2, 120, "two workers")
         deadline = time.monotonic() + 120
         before = serving_workers(process.pid)
+        assert {os.sched_getscheduler(worker) for worker in before} == {os.SCHED_BATCH}
         clients: list[httpx.Client] = []
         while len(clients) < CONNECTIONS or min(connections_of(worker, url) for worker in before) < AT_LEAST:
             assert time.monotonic() < deadline, "a worker takes no connections"
