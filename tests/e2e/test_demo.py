@@ -33,7 +33,9 @@ def test_the_curl_line_works_when_pasted(live_demo: DemoProcess, running: Runnin
     running.settle()
     line = next(line for line in live_demo.output.splitlines() if line.startswith("curl "))
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-    series = json.loads(done.stdout)["data"]["series"]
+    answer = json.loads(done.stdout)
+    assert "errors" not in answer, answer
+    series = answer["data"]["series"]
     assert series["totals"]["payments"] == sum(series["points"]["payments"]) > 0
     assert int(series["totals"]["gross"]) == sum(map(int, series["points"]["gross"]))
 
