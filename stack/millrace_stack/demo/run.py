@@ -123,7 +123,7 @@ def _show_around(pipeline: Pipeline, commands: baskets.Commands, options: Option
         token,
         "",
         "Its last two weeks:",
-        curl_line(api, token, merchant, now),
+        curl_line(api, token, merchant, commands.merchants[merchant]["currency"], now),
         "",
         f"{options.rate:g} live payments a second until Ctrl-C …",
     ):
@@ -142,13 +142,16 @@ def busiest(commands: baskets.Commands, now: datetime) -> str:
     return max(payments, key=lambda name: (name in shown, payments[name], name))
 
 
-def curl_line(api: str, token: str, merchant: str, now: datetime) -> str:
-    """A command that works when pasted: the totals of the merchant's last fourteen days, and each window in which something happened."""
+def curl_line(api: str, token: str, merchant: str, currency: str, now: datetime) -> str:
+    """A command that works when pasted: the totals of the merchant's last fourteen days, and each window in which something happened.
+
+    It names the currency, as the merchant's own is not known before Debezium has brought the merchant.
+    """
     end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     start = end - SHOWN
-    variables = {"m": merchant, "s": f"{start:%Y-%m-%dT%H:%M:%SZ}", "e": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
+    variables = {"m": merchant, "c": currency, "s": f"{start:%Y-%m-%dT%H:%M:%SZ}", "e": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
     query = (
-        "query($m: ID!, $s: DateTime!, $e: DateTime!) { series(merchantId: $m, start: $s, end: $e, sparse: true) "
+        "query($m: ID!, $c: String!, $s: DateTime!, $e: DateTime!) { series(merchantId: $m, currency: $c, start: $s, end: $e, sparse: true) "
         "{ currency totals { payments gross refundedAmount customers } points { start payments gross } freshness { completeThrough } } }"
     )
     body = json.dumps({"query": query, "variables": variables})

@@ -17,7 +17,7 @@ SCHEMA = build_schema((Path(__file__).parents[1] / "graphql_api" / "schema.graph
 
 
 def _curl_query() -> str:
-    words = shlex.split(curl_line("http://127.0.0.1:1", "T", "m", datetime(2026, 11, 24, tzinfo=UTC)))
+    words = shlex.split(curl_line("http://127.0.0.1:1", "T", "m", "USD", datetime(2026, 11, 24, tzinfo=UTC)))
     return str(json.loads(words[words.index("-d") + 1])["query"])
 
 

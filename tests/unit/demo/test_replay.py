@@ -58,8 +58,9 @@ def test_the_busiest_merchant_has_most_payments_of_those_that_the_curl_line_show
 
 
 def test_the_curl_line_is_one_command_for_a_shell() -> None:
-    words = shlex.split(curl_line("http://127.0.0.1:1", "TOKEN", "store-1", datetime(2026, 11, 24, 9, 41, tzinfo=UTC)))
+    words = shlex.split(curl_line("http://127.0.0.1:1", "TOKEN", "store-1", "USD", datetime(2026, 11, 24, 9, 41, tzinfo=UTC)))
     assert words[0] == "curl"
     assert "Authorization: Bearer TOKEN" in words
     assert words[-1] == "http://127.0.0.1:1/graphql"
+    assert '"c": "USD"' in words[words.index("-d") + 1]
     assert '"s": "2026-11-10T10:00:00Z", "e": "2026-11-24T10:00:00Z"' in words[words.index("-d") + 1]
