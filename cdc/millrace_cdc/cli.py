@@ -23,6 +23,7 @@ from millrace_cdc.starting import start_from
 from millrace_cdc.status import status, table
 from millrace_contracts import exit_codes
 from millrace_runtime.logs import configure
+from millrace_runtime.scheduling import schedule
 from millrace_runtime.stopping import StopSignal
 
 
@@ -69,6 +70,7 @@ def run(environ: Mapping[str, str], ops_port: int | None, streams: int | None, s
     if stream is not None and shared:
         raise click.UsageError("--shared chooses the streams by lease; leave --stream away")
     configure(settings.runtime, "relay")
+    schedule(settings.runtime)
     structlog.contextvars.bind_contextvars(collection=settings.namespace)
     stop = StopSignal().install()
     with reported(), _logged():

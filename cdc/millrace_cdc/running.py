@@ -182,8 +182,9 @@ def run_streams(
             if leases is None:
                 for stream in range(streams):
                     workers.start(stream)
+            told_within = 2 * settings.relay.lease_ms / 1000 if shared else 0.0
             while not stop.is_set:
-                workers.check()
+                workers.check(told_within)
                 if leases is None:
                     stop.wait(CHECK_SECONDS)
                 else:

@@ -31,6 +31,8 @@ class Worker:
     stream: int
     process: subprocess.Popen[bytes]
     ops: str | None = None
+    fenced_at: float | None = None
+    """When it was seen that another relay had taken its stream over."""
 
 
 class WorkerFailed(RelayError):
@@ -79,15 +81,23 @@ class Workers:
                 worker.process.wait()
             log.info("worker stopped", stream=worker.stream, exit_code=worker.process.returncode)
 
-    def check(self) -> None:
+    def check(self, fenced_seconds: float = 0.0) -> None:
         """See that all live.
+
+        For so many seconds a worker may be one whose stream another relay has taken over: a machine that stalled past its lease is told
+        so by Kafka and by the lease in any order, and its worker is then stopped as one without a lease.
 
         Raises:
             WorkerFailed: for the first that does not.
         """
+        now = time.monotonic()
         with self._lock:
             for worker in self._running.values():
                 code = worker.process.poll()
+                if code == exit_codes.FENCED:
+                    worker.fenced_at = worker.fenced_at or now
+                    if now - worker.fenced_at < fenced_seconds:
+                        continue
                 if code is not None:
                     raise WorkerFailed(worker.stream, code)
 

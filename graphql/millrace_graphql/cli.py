@@ -42,7 +42,7 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     # Every group is looked at here, so that a bad setting is one line now and not a worker that dies again and again.
     limits = ApiSettings.checked(settings)
     _allow_files(limits.max_connections * 2)
-    schedule(limits.scheduling)  # workers inherit it
+    schedule(runtime)  # workers inherit it
     for group in (NamesSettings, CassandraSettings, RedisSettings):
         group.load(settings)
     address = host or runtime.host

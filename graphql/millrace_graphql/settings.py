@@ -8,7 +8,6 @@ from typing import Literal
 
 from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
 from millrace_contracts.settings import Settings, refuse_default_secret
-from millrace_runtime.scheduling import Scheduling
 
 
 class ApiSettings(Settings, group="API"):
@@ -70,9 +69,6 @@ class ApiSettings(Settings, group="API"):
     """Operations of one request whose body is an array; 0 takes no arrays."""
     traces: str = ""
     """URL of an OpenTelemetry collector's OTLP/HTTP traces, such as http://localhost:4318/v1/traces; empty records none."""
-    scheduling: Scheduling = "batch"
-    """Linux's policy for the workers' threads: batch lets each finish its turn, for a fifth more answers from the same cores; normal is
-    for a machine whose cores other programs keep full."""
     cassandra_reads: int = 64
     """Reads in flight to Cassandra per worker."""
 

@@ -7,6 +7,7 @@ look at one variable.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace_contracts.settings import SettingsError
 
+STOP_SECONDS = 3.0
+"""How long a stop waits for the last spans to be sent."""
 _tracer: Any = None
 _NO_SPAN: AbstractContextManager[None] = nullcontext()
 
@@ -66,7 +69,10 @@ def tracing(url: str, variable: str, exporter: Any = None) -> Iterator[None]:
         yield
     finally:
         _tracer = None
-        provider.shutdown()
+        # A collector that does not answer may not hold up the stop: the last spans are then lost, as they are when it is away.
+        last = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
+        last.start()
+        last.join(STOP_SECONDS)
 
 
 class Traced:

@@ -1,1 +1,1 @@
-"""What every long-running process of ours shares: logs, a clean stop, its port, its scheduling, and its health and metrics endpoint."""
+"""What every long-running process of ours shares: logs, a clean stop, its port, its scheduling, its health and metrics endpoint."""

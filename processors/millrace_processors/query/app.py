@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -30,6 +27,7 @@ from millrace_processors.query.service import QueryService
 from millrace_processors.query.settings import QueryConfig
 from millrace_processors.settings import Config
 from millrace_runtime import logs
+from millrace_runtime.supervised import end_with_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,15 +35,12 @@ if TYPE_CHECKING:
     from millrace_processors.query.engine import SparkEngine
 
 log = structlog.get_logger()
-_PR_SET_PDEATHSIG = 1
 OpenEngine = Callable[[Config, int], AbstractContextManager["SparkEngine"]]
 
 
 def target() -> Starlette:
     """What Granian's worker imports: the application made from the environment."""
-    if sys.platform == "linux":
-        # A worker whose supervisor was killed would go on holding the port: let the kernel end it too.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_supervisor()
     logs.configure(RuntimeSettings.load(os.environ), "query")
     return create_app(os.environ)
 

@@ -151,7 +151,8 @@ def curl_line(api: str, token: str, merchant: str, currency: str, now: datetime)
     start = end - SHOWN
     variables = {"m": merchant, "c": currency, "s": f"{start:%Y-%m-%dT%H:%M:%SZ}", "e": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
     query = (
-        "query($m: ID!, $c: String!, $s: DateTime!, $e: DateTime!) { series(merchantId: $m, currency: $c, start: $s, end: $e, sparse: true) "
+        "query($m: ID!, $c: String!, $s: DateTime!, $e: DateTime!) "
+        "{ series(merchantId: $m, currency: $c, start: $s, end: $e, sparse: true) "
         "{ currency totals { payments gross refundedAmount customers } points { start payments gross } freshness { completeThrough } } }"
     )
     body = json.dumps({"query": query, "variables": variables})

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -134,11 +135,33 @@ class RelayProcess:
 
     def kill(self) -> None:
         """kill -9 of the process and its workers, as when a machine dies; reaps it."""
-        family = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
+        self._signal(self._family(), signal.SIGKILL)
+        self.process.wait()
+
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """The process and its workers stand still, as a machine does whose host has no time for it.
+
+        Then the workers come to first, and find that others have their streams before the process hears that it lost the leases.
+        """
+        family = self._family()
+        self._signal(family, signal.SIGSTOP)
+        try:
+            yield
+            workers = [psutil.Process(pid) for pid in family[1:]]
+            self._signal(family[1:], signal.SIGCONT)
+            wait_until(lambda: all(each.status() == psutil.STATUS_ZOMBIE for each in workers), 120, f"the workers end: {self.log}")
+        finally:
+            self._signal(family, signal.SIGCONT)
+
+    def _family(self) -> list[int]:
+        return [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
+
+    @staticmethod
+    def _signal(family: list[int], number: signal.Signals) -> None:
         for pid in family:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
+                os.kill(pid, number)
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""

@@ -96,3 +96,29 @@ def test_the_streams_of_a_machine_that_dies_are_taken_over(payments: Payments, r
         topic.wait_events(1000)
         assert len(second.state()["streams"]) == 2
     assert amounts(topic) == {f"p{number:06d}": [1, 2] for number in range(500)}
+
+
+def test_a_machine_that_stalled_past_its_lease_stands_by_and_is_given_a_stream_again(
+    payments: Payments, relay: MakeRelay, read: Read
+) -> None:
+    topic = read("payments")
+    lease = {"MILLRACE_RELAY_LEASE_MS": "6000"}
+    with relay("--streams", "2", "--shared", **lease) as first, relay("--streams", "2", "--shared", **lease) as second:
+
+        def shares_evenly() -> bool:
+            return all(each.ready() and len(each.state().get("streams", {})) == 1 for each in (first, second))
+
+        wait_until(shares_evenly, 120, "one stream each")
+        payments.insert_many([payment(number, amount=1) for number in range(500)])
+        topic.wait_events(500)
+        with first.stalled():
+            payments.update_many({}, {"$inc": {"amount": 1}})
+            topic.wait_events(1000)
+            assert len(second.state()["streams"]) == 2
+        payments.update_many({}, {"$inc": {"amount": 1}})
+        topic.wait_events(1500)
+        wait_until(shares_evenly, 120, f"the one that stalled has a stream again: {first.log}")
+        payments.update_many({}, {"$inc": {"amount": 1}})
+        topic.wait_events(2000)
+        assert [each.stop() for each in (first, second)] == [0, 0], first.log
+    assert amounts(topic) == {f"p{number:06d}": [1, 2, 3, 4] for number in range(500)}

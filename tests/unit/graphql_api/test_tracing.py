@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -100,3 +101,19 @@ def test_without_the_packages_the_setting_is_refused_by_its_name(monkeypatch: py
 def test_the_api_is_imported_without_the_packages() -> None:
     code = "import sys; sys.modules['opentelemetry'] = None; import millrace_graphql.app"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.timeout(25)
+def test_a_collector_that_does_not_answer_does_not_hold_up_a_stop() -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    class Silent(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            asked.set()
+            answers.wait()  # by itself the SDK waits 30 s for it
+            return SpanExportResult.FAILURE
+
+    with tracing.tracing("http://collector", "MILLRACE_API_TRACES", Silent()), tracing.operation("Day", "query"):
+        pass
+    assert asked.is_set()
+    answers.set()

@@ -8,8 +8,9 @@ import pytest
 
 PROGRAM = """
 import os, subprocess, sys, threading
+from millrace_contracts.settings import RuntimeSettings
 from millrace_runtime.scheduling import schedule
-granted = schedule(sys.argv[1])
+granted = schedule(RuntimeSettings.load({"MILLRACE_RUNTIME_SCHEDULING": sys.argv[1]}))
 found = []
 thread = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))
 thread.start()

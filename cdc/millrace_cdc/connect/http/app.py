@@ -30,6 +30,7 @@ from millrace_cdc.connect.session import Session, opened
 from millrace_cdc.connect.settings import OperatorSettings
 from millrace_contracts.settings import RuntimeSettings
 from millrace_runtime import logs
+from millrace_runtime.supervised import end_with_supervisor
 
 log = structlog.get_logger()
 BODY_LIMIT = 65_536
@@ -37,6 +38,7 @@ BODY_LIMIT = 65_536
 
 def target() -> Starlette:
     """What Granian's worker imports: the application made from the environment."""
+    end_with_supervisor()
     logs.configure(RuntimeSettings.load(os.environ), "connect-operators")
     return create_app(os.environ)
 

@@ -1,0 +1,33 @@
+"""A worker's process ends with its supervisor, also where that one is gone before the worker has said so to the kernel."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import multiprocessing, os, sys, time
+from millrace_runtime.supervised import end_with_supervisor
+
+def worker():
+    while sys.argv[1] == "killed" and os.getppid() == multiprocessing.parent_process().pid:
+        time.sleep(0.01)
+    try:
+        end_with_supervisor()
+        print("stays", flush=True)
+    except SystemExit as ended:
+        print("ends", ended.code, flush=True)
+
+process = multiprocessing.get_context("fork").Process(target=worker)
+process.start()
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), 9)
+process.join()
+"""
+
+
+@pytest.mark.parametrize(("end", "code", "said"), [("killed", -signal.SIGKILL, "ends 6"), ("alive", 0, "stays")])
+def test_a_worker_without_its_supervisor_ends(end: str, code: int, said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, end], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (code, said), done.stderr
