@@ -73,8 +73,8 @@ class RuntimeSettings(Settings, group="RUNTIME"):
     host: str = "127.0.0.1"
     """Where a process's own HTTP endpoints listen (its API, /health, /ready, /metrics); 0.0.0.0 inside a container."""
     scheduling: Literal["batch", "normal"] = "batch"
-    """Linux's policy for the threads of the API, the collection service and the relay: batch lets each finish its turn, for more work
-    from the same cores; normal is for a machine whose cores other programs keep full."""
+    """Linux's policy for the threads of the API and the relay: batch lets each finish its turn, for more work from the same cores;
+    normal is for a machine whose cores other programs keep full."""
 
 
 class NamesSettings(Settings, group="NAMES"):
