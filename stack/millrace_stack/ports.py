@@ -23,6 +23,8 @@ _LAST_THREADS = 5.0
 def assign(home: Home, names: Iterable[str], chosen: Mapping[str, int]) -> dict[str, int]:
     """A port for each name: the chosen one, else the remembered one, else a free one that is remembered from now on.
 
+    A chosen one is remembered too, unless somebody listens on it: the start that it is for will fail, and the next one may not choose.
+
     Raises:
         StackError: no free port was found.
     """
@@ -33,8 +35,10 @@ def assign(home: Home, names: Iterable[str], chosen: Mapping[str, int]) -> dict[
         for name in names:
             if name not in assigned:
                 assigned[name] = _free(set(assigned.values()))
-        if assigned != remembered:
-            write_json(path, assigned)
+        taken = {name for name, port in chosen.items() if remembered.get(name) != port and not _is_free(port)}
+        lasting = remembered | {name: port for name, port in assigned.items() if name not in taken}
+        if lasting != remembered:
+            write_json(path, lasting)
     return {name: assigned[name] for name in names}
 
 

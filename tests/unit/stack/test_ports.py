@@ -13,6 +13,7 @@ from millrace_stack import ports
 from millrace_stack.errors import PortTaken
 from millrace_stack.home import Home
 from millrace_stack.settings import StackSettings
+from tests.support.ports import free_port
 
 
 def test_a_second_start_gets_the_same_ports(tmp_path: Path) -> None:
@@ -29,8 +30,23 @@ def test_ports_lie_below_those_of_outgoing_connections(tmp_path: Path) -> None:
 
 def test_a_chosen_port_wins_and_is_remembered(tmp_path: Path) -> None:
     ports.assign(Home(tmp_path), ["mongo"], {})
-    assert ports.assign(Home(tmp_path), ["mongo"], {"mongo": 27017}) == {"mongo": 27017}
-    assert ports.assign(Home(tmp_path), ["mongo"], {}) == {"mongo": 27017}
+    port = free_port()
+    assert ports.assign(Home(tmp_path), ["mongo"], {"mongo": port}) == {"mongo": port}
+    assert ports.assign(Home(tmp_path), ["mongo"], {}) == {"mongo": port}
+    with socket.create_server(("127.0.0.1", port)):  # as once its server runs
+        assert ports.assign(Home(tmp_path), ["mongo"], {"mongo": port}) == {"mongo": port}
+        assert ports.assign(Home(tmp_path), ["mongo"], {}) == {"mongo": port}
+
+
+@pytest.mark.parametrize("before", [[], ["mongo"]])
+def test_a_chosen_port_that_is_taken_is_not_remembered(tmp_path: Path, before: list[str]) -> None:
+    remembered = ports.assign(Home(tmp_path), before, {})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert ports.assign(Home(tmp_path), ["mongo"], {"mongo": port}) == {"mongo": port}, "so that its start names who listens there"
+        after = ports.assign(Home(tmp_path), ["mongo"], {})
+    assert after["mongo"] != port
+    assert after == (remembered or after)
 
 
 def test_a_listener_makes_a_port_taken_and_its_end_frees_it() -> None:
