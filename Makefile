@@ -29,7 +29,7 @@ test: setup ## All tests: unit, integration, e2e (real servers)
 	@$(PY) -m pytest tests/unit tests/integration tests/e2e $(PYTEST_ARGS)
 
 test-unit: $(STAMP) ## The tests that need no server
-	@$(PY) -m pytest tests/unit $(PYTEST_ARGS)
+	@$(PY) -m pytest tests/unit --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 chaos: setup ## Kill servers and jobs in mid-replay and compare with the truth
 	@bash scripts/optional nginx
