@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
@@ -20,12 +18,11 @@ from millrace_collection import metrics, payment_routes, profile_routes
 from millrace_collection.http import Requests, json_response, routing_problem, services
 from millrace_collection.mongo_store import MongoStore
 from millrace_collection.services import Services, build
-from millrace_collection.settings import PARENT_VARIABLE, URL_VARIABLE, CollectionSettings, MongoSettings
+from millrace_collection.settings import URL_VARIABLE, CollectionSettings, MongoSettings
 from millrace_collection.store import StoreUnavailable
 from millrace_contracts.settings import NamesSettings, RuntimeSettings
 from millrace_runtime import logs
-
-PARENT_CHECK_SECONDS = 1.0
+from millrace_runtime.supervised import end_with_supervisor
 
 
 async def health(_request: Request) -> Response:
@@ -65,6 +62,7 @@ def application(made: Services | None = None) -> Starlette:
 
 def create() -> Starlette:
     """Granian's factory."""
+    end_with_supervisor()
     return application()
 
 
@@ -76,20 +74,9 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     store = MongoStore(MongoSettings.load(environ).collection_uri, NamesSettings.load(environ).database, settings.retry_seconds)
     made = build(settings, store)
     app.state.services = made
-    watch = asyncio.create_task(_follow_parent(int(environ.get(PARENT_VARIABLE, os.getppid()))))
     structlog.get_logger().info("ready", url=environ.get(URL_VARIABLE, ""), pid=os.getpid())
     try:
         yield
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
         made.request_log.close()
         await store.close()
-
-
-async def _follow_parent(parent: int) -> None:
-    """End the worker when the process that started it was killed, so that none is left on the port."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - a parent's death sets no event
-        await asyncio.sleep(PARENT_CHECK_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)

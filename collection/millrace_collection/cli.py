@@ -14,7 +14,7 @@ import orjson
 from millrace_collection.identity import make_key
 from millrace_collection.mongo_store import MongoStore
 from millrace_collection.services import utc_now
-from millrace_collection.settings import PARENT_VARIABLE, URL_VARIABLE, CollectionSettings, MongoSettings
+from millrace_collection.settings import URL_VARIABLE, CollectionSettings, MongoSettings
 from millrace_collection.store import ApiKey, StoreUnavailable
 from millrace_contracts import exit_codes
 from millrace_contracts.identity import SCOPES
@@ -60,7 +60,7 @@ def run(environ: Mapping[str, str], host: str | None, port: int, workers: int) -
     MongoSettings.load(environ)
     port = port_for(host, port)
     os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})
-    os.environ.update({URL_VARIABLE: f"http://{host}:{port}", PARENT_VARIABLE: str(os.getpid())})
+    os.environ.update({URL_VARIABLE: f"http://{host}:{port}"})
     with tempfile.TemporaryDirectory(prefix="millrace-metrics-") as folder:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder

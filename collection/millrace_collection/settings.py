@@ -13,8 +13,6 @@ LOCAL_CUSTOMER_SECRET = "6d696c6c726163652d6c6f63616c2d637573746f6d65722d7365637
 """Published, hence for local use only."""
 URL_VARIABLE = "MILLRACE_COLLECTION_SERVED_AT"
 """Address of the API, which the command tells its workers."""
-PARENT_VARIABLE = "MILLRACE_COLLECTION_SERVED_BY"
-"""Process id of the command, told by itself: a worker that starts late may find its parent gone already."""
 
 
 class MongoSettings(Settings, group="MONGO"):

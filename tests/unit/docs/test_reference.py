@@ -15,7 +15,6 @@ from tests.unit.docs.pages import ROOT
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 INTERNAL = {
     "MILLRACE_COLLECTION_SERVED_AT",
-    "MILLRACE_COLLECTION_SERVED_BY",
     "MILLRACE_PROCESS",
     "MILLRACE_RENEW_GOLDEN",
     "MILLRACE_STATIC",
