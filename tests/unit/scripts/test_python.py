@@ -76,3 +76,14 @@ def test_names_the_asked_one_that_will_not_do(folder: Path) -> None:
 def test_the_question_is_understood_by_a_real_interpreter(folder: Path) -> None:
     done = run([folder], PYTHON=os.path.realpath(sys.executable))
     assert done.returncode == 0, done.stderr
+
+
+def test_prerequisites_install_nothing_for_an_asked_one_that_will_not_do(tmp_path: Path) -> None:
+    apt = interpreter(tmp_path, "apt-get", 1)
+    apt.write_text(f"#!/bin/sh\necho called >>{tmp_path}/installed\nexit 1\n")
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": "python3.9"}
+    command = ["/bin/bash", str(SCRIPT.with_name("prerequisites"))]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PYTHON=python3.9: is no Python 3.11 or newer with venv" in done.stderr
+    assert not (tmp_path / "installed").exists()
