@@ -1,10 +1,9 @@
 """Instants and calendar days that arrive as text. One grammar for all tiers: RFC 3339, section 5.6.
 
-| parser | takes | for |
-|---|---|---|
-| ``parse_instant`` | RFC 3339 with seconds and an offset | bodies and parameters of requests |
-| ``parse_bound`` | the same, also without seconds or offset (then UTC), or a day (its midnight in UTC); 1970 to 2100 | options of commands, ranges of queries |
-| ``parse_day`` | ``2026-03-01`` | a date of birth |
+- ``parse_instant``: RFC 3339 with seconds and an offset, for bodies and parameters of requests.
+- ``parse_bound``: the same, also without seconds or offset (then UTC), or a day (its midnight in UTC), from 1970 to 2100; for options of
+  commands and ranges of queries.
+- ``parse_day``: ``2026-03-01``, for a date of birth.
 
 ``T`` and ``Z`` may be lower case, a space may stand for ``T``, and a fraction may have any number of digits: those below a
 microsecond are cut off. A leap second is taken as the second after it. RFC 3339 is narrower than ISO 8601: weeks

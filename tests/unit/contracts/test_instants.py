@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
@@ -29,18 +30,20 @@ def test_every_text_of_the_grammar_is_its_instant_or_said_to_be_out_of_reach(par
 
 @pytest.mark.parametrize("text", NO_INSTANTS)
 def test_what_rfc_3339_has_not_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not an instant|no offset|no day of the calendar|leap second"):
+    with pytest.raises(ValueError, match=r"not an instant|no offset|no day of the calendar|leap second"):
         parse_instant(text)
 
 
 @given(st.one_of(ALMOST_INSTANTS, st.text()))
 @pytest.mark.parametrize("parse", [parse_instant, parse_bound, parse_day])
 def test_any_text_is_a_value_or_a_refusal_in_our_own_words(parse: Callable[[str], date], text: str) -> None:
+    value: date | ValueError
     try:
-        assert isinstance(parse(text), date)
+        value = parse(text)
     except ValueError as refused:
-        assert type(refused) is ValueError
-        assert any(words in str(refused) for words in ("not a", "no offset", "no day", "out of reach", "leap second"))
+        value = refused
+    in_our_words = r"not a|no offset|no day|out of reach|leap second"
+    assert isinstance(value, date) or (type(value) is ValueError and re.search(in_our_words, str(value)))
 
 
 @pytest.mark.parametrize(
@@ -92,5 +95,5 @@ def test_a_day_is_written_in_one_way(day: date) -> None:
     "text", ["0", "20260301", "2026-W09-7", "2026-3-1", "2026-060", "2026-03-01T00:00:00", "2026-02-30", "0000-01-01", ""]
 )
 def test_what_is_no_day_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a day|no day of the calendar"):
+    with pytest.raises(ValueError, match=r"not a day|no day of the calendar"):
         parse_day(text)
