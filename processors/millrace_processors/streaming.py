@@ -69,6 +69,8 @@ class Streaming:
         self._lake = Lake(session, config.lake, config.names.lake_namespace)
         self._stop = StopSignal()
         self._gate = threading.Lock()
+        for name in names:
+            metrics.expect(name)
         self.queries = [Query(name, change_topic(config.names, name), self._runner(name)) for name in names]
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
