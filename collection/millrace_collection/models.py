@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Annotated, Literal, Union
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from millrace_collection.instants import Instant
 from millrace_contracts.documents import CURRENCIES
+from millrace_contracts.values import zones
 
 LARGEST_AMOUNT = 1_000_000_000_000
 """Minor units; no real payment is larger, and sums of a window stay far from 64 bits."""
@@ -33,16 +33,8 @@ def _known_currency(value: str) -> str:
     return value
 
 
-def _known_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("not an IANA time zone; write one such as Europe/Berlin") from None
-    return value
-
-
 Currency = Annotated[str, AfterValidator(_known_currency)]
-TimeZone = Annotated[str, AfterValidator(_known_zone)]
+TimeZone = Annotated[str, AfterValidator(zones.checked)]
 
 
 class Body(BaseModel):

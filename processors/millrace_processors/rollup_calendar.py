@@ -6,13 +6,13 @@ day; what the clocks repeat of a date that has ended belongs to the date that ha
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace_contracts.values.zones import or_utc, rules
 from millrace_contracts.windows import WINDOW_MS, from_ms
 
 Ints = NDArray[np.int64]
@@ -20,18 +20,6 @@ NONE = np.iinfo(np.int64).min
 """Stands for no window."""
 _DAY, _REACH = 86_400, 30 * 3_600
 """Seconds; no zone is further from UTC than the reach, nor changes twice within it on both sides of a midnight."""
-_NO_PLACES = frozenset({"localtime", "Factory"})
-
-
-@lru_cache(maxsize=1)
-def zone_names() -> frozenset[str]:
-    """Every IANA zone that is known here."""
-    return frozenset(available_timezones()) - _NO_PLACES
-
-
-def checked_zone(name: str | None) -> str:
-    """The zone of a merchant; UTC where it is not known."""
-    return name if name in zone_names() else "UTC"
 
 
 def day_starts(zone: str, first_ms: int, last_ms: int) -> Ints:
@@ -51,7 +39,7 @@ def closed_at(end_ms: Ints) -> Ints:
 def closed_days(zones: list[str | None], at_ms: Ints, after_ms: int, through_ms: int) -> Ints:
     """The start of the day that holds each instant in its zone, or ``NONE`` unless that day has closed after one instant and by another."""
     found = np.full(len(at_ms), NONE, dtype=np.int64)
-    names = np.array([checked_zone(name) for name in zones], dtype=object)
+    names = np.array([or_utc(name) for name in zones], dtype=object)
     for zone in set(names.tolist()):
         rows = np.flatnonzero(names == zone)
         instants = at_ms[rows]
@@ -65,12 +53,12 @@ def closed_days(zones: list[str | None], at_ms: Ints, after_ms: int, through_ms:
 @lru_cache(maxsize=4_096)
 def _year(zone: str, year: int) -> Ints:
     """The first instants of the dates of a year."""
-    place = ZoneInfo(zone)
+    place = rules(zone)
     first, last = (int(datetime(number, 1, 1, tzinfo=UTC).timestamp()) for number in (year, year + 1))
     return np.unique(np.array([_first_instant(place, midnight) for midnight in range(first, last, _DAY)], dtype=np.int64) * 1000)
 
 
-def _first_instant(place: ZoneInfo, midnight: int) -> int:
+def _first_instant(place: tzinfo, midnight: int) -> int:
     """The first second of a date, which is given as the second at which it begins in UTC."""
     low, high = midnight - _REACH, midnight + _REACH
     before, after = _offset(place, low), _offset(place, high)
@@ -82,7 +70,7 @@ def _first_instant(place: ZoneInfo, midnight: int) -> int:
     return midnight - before if midnight - before < high else max(high, midnight - after)
 
 
-def _offset(place: ZoneInfo, second: int) -> int:
+def _offset(place: tzinfo, second: int) -> int:
     shift = datetime.fromtimestamp(second, place).utcoffset()
     assert shift is not None
     return shift.days * _DAY + shift.seconds

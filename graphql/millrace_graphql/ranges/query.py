@@ -11,6 +11,7 @@ from typing import Protocol
 
 from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.metrics import BY_NAME
+from millrace_contracts.values.zones import UTC, or_utc
 from millrace_graphql.errors import InvalidArgumentError, NotFoundError
 from millrace_graphql.identity import Identity
 from millrace_graphql.ranges import compare
@@ -30,7 +31,7 @@ from millrace_graphql.ranges.plan import Range, checked_range, checked_window, p
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS
 from millrace_graphql.ranges.raw_reports import packed_through
 from millrace_graphql.ranges.shifts import Basis
-from millrace_graphql.ranges.zones import DAY_MS, check_zone, zone_names
+from millrace_graphql.ranges.zones import DAY_MS, check_zone
 from millrace_graphql.settings import ApiSettings
 
 BREAKDOWN_FIELDS = {
@@ -48,7 +49,6 @@ EXPORT_PIECE_MS = 45 * DAY_MS
 """Longer than what is read through the cache, so that an export leaves the chunks of others in it."""
 PEERS_SECONDS = 300.0
 """How long it is remembered who is whose peer: it takes a look at every merchant."""
-UTC = "UTC"
 _NOTHING = Asked()
 
 
@@ -67,8 +67,7 @@ def groups_for(fields: Iterable[str]) -> frozenset[Group]:
 
 def known_zone(merchant: Merchant | None) -> str:
     """The zone of a merchant; UTC where it is not known."""
-    zone = merchant.time_zone if merchant else None
-    return zone if zone in zone_names() else UTC
+    return or_utc(merchant.time_zone if merchant else None)
 
 
 class Reports(Store, Counts, Protocol):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 
+from millrace_contracts.values.zones import advice, names, rules
 from millrace_contracts.windows import from_ms
 from millrace_graphql.errors import InvalidArgumentError
 from millrace_graphql.ranges.columns import Ints
 
 DAY_SECONDS = 86_400
 DAY_MS = DAY_SECONDS * 1000
-_NO_PLACES = frozenset({"localtime", "Factory"})
-"""Files of the zone folder that mean something else on each machine."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +34,15 @@ class Offsets:
         return instants + self.at(instants)
 
 
-@lru_cache(maxsize=1)
-def zone_names() -> frozenset[str]:
-    """Every IANA zone that is known here."""
-    return frozenset(available_timezones()) - _NO_PLACES
-
-
 def check_zone(name: str) -> str:
     """The name of a zone.
 
     Raises:
         InvalidArgumentError: there is no such zone; names near ones.
     """
-    if name in zone_names():
+    if name in names():
         return name
-    folded = {known.lower(): known for known in zone_names()}
-    near = difflib.get_close_matches(name[:60].lower(), folded, n=3, cutoff=0.7)
-    fix = f"take {' or '.join(folded[match] for match in near)}" if near else "take an IANA name such as Asia/Seoul or UTC"
-    raise InvalidArgumentError("timeZone", name, "is not a time zone", fix)
+    raise InvalidArgumentError("timeZone", name, "is not an IANA time zone", advice(name))
 
 
 def offsets(zone: str, start_ms: int, end_ms: int) -> Offsets:
@@ -74,7 +62,7 @@ def _year(zone: str, year: int) -> tuple[tuple[int, int], ...]:
 
     The zone is asked once a day, and each change narrowed down to its second: no zone changes twice within a day.
     """
-    place = ZoneInfo(zone)
+    place = rules(zone)
     start, end = (int(datetime(number, 1, 1, tzinfo=UTC).timestamp()) for number in (year, year + 1))
     known = _offset(place, start)
     steps = [(start, known)]
@@ -90,7 +78,7 @@ def _year(zone: str, year: int) -> tuple[tuple[int, int], ...]:
     return tuple((instant * 1000, offset * 1000) for instant, offset in steps)
 
 
-def _offset(place: ZoneInfo, second: int) -> int:
+def _offset(place: tzinfo, second: int) -> int:
     shift = datetime.fromtimestamp(second, place).utcoffset()
     assert shift is not None
     return shift.days * DAY_SECONDS + shift.seconds

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from millrace_contracts.values.zones import rules
 from millrace_stack.demo import derived
 
 TIME_ZONE = "America/New_York"
@@ -95,10 +96,11 @@ def _cents(dollars: Any) -> Any:
 
 def _shifted(timestamps: Any, now: datetime) -> Any:
     """Epoch milliseconds, moved by whole weeks of local time: Saturday noon stays Saturday noon, also over a change of the clocks."""
-    local = timestamps.dt.tz_localize("UTC").dt.tz_convert(TIME_ZONE).dt.tz_localize(None)
+    zone = rules(TIME_ZONE)
+    local = timestamps.dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
     last = timestamps.max().tz_localize("UTC").to_pydatetime()
     weeks = (now - timedelta(hours=2) - last) // timedelta(weeks=1)
-    moved = (local + timedelta(weeks=weeks)).dt.tz_localize(TIME_ZONE, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward")
+    moved = (local + timedelta(weeks=weeks)).dt.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward")
     return moved.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[ms]").astype("int64")
 
 

@@ -76,9 +76,11 @@ def test_a_long_value_is_cut() -> None:
     assert len(problem(models.PaymentBody, method="m" * 500).errors[0].as_json()["value"]) == 81
 
 
-def test_an_unknown_time_zone_is_refused() -> None:
-    found = problem(models.MerchantBody, name="a", currency="EUR", timeZone="Mars/Base")
+@pytest.mark.parametrize("name", ["Mars/Base", "posix/Asia/Tokyo", "right/Europe/Berlin", "posixrules", "localtime", "Factory"])
+def test_an_unknown_time_zone_is_refused(name: str) -> None:
+    found = problem(models.MerchantBody, name="a", currency="EUR", timeZone=name)
     assert [error.field for error in found.errors] == ["timeZone"]
+    assert "not an IANA time zone; take" in found.errors[0].message
 
 
 @pytest.mark.parametrize(

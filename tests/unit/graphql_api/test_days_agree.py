@@ -6,15 +6,10 @@ import pytest
 
 from millrace_contracts.windows import to_ms
 from millrace_graphql.ranges.calendar import days
-from millrace_graphql.ranges.zones import zone_names
 from millrace_processors import rollup_calendar
 from tests.unit.graphql_api.test_calendar import CHANGEFUL
 
 SINCE, UNTIL = to_ms(datetime(2005, 1, 10, tzinfo=UTC)), to_ms(datetime(2030, 1, 1, tzinfo=UTC))
-
-
-def test_both_know_the_same_zones() -> None:
-    assert rollup_calendar.zone_names() == zone_names()
 
 
 @pytest.mark.parametrize("zone", CHANGEFUL)
