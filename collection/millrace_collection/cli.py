@@ -19,7 +19,7 @@ from millrace_collection.store import ApiKey, StoreUnavailable
 from millrace_contracts import exit_codes
 from millrace_contracts.identity import SCOPES
 from millrace_contracts.settings import NamesSettings, RuntimeSettings
-from millrace_runtime.listening import port_for
+from millrace_runtime.listening import address_for, port_for
 
 Result = TypeVar("Result")
 KEY_COMMAND_SECONDS = 10.0
@@ -55,7 +55,7 @@ def run(environ: Mapping[str, str], host: str | None, port: int, workers: int) -
     Example: millrace collection run --port 8000 --workers 2
     Logs one JSON line {"event": "ready", "url": …} for each worker. /health, /ready and /metrics are on the same port.
     """
-    host = host or RuntimeSettings.load(environ).host
+    host = address_for(RuntimeSettings.load(environ), host)
     CollectionSettings.load(environ)
     MongoSettings.load(environ)
     port = port_for(host, port)

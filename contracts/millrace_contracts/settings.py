@@ -11,6 +11,7 @@ A group is a frozen pydantic model whose fields are read from ``MILLRACE_<GROUP>
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -71,10 +72,39 @@ class RuntimeSettings(Settings, group="RUNTIME"):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     host: str = "127.0.0.1"
-    """Where a process's own HTTP endpoints listen (its API, /health, /ready, /metrics); 0.0.0.0 inside a container."""
+    """Where a process's own HTTP endpoints listen (its API, /health, /ready, /metrics). 0.0.0.0 inside a container, in production only."""
     scheduling: Literal["batch", "normal"] = "batch"
     """Linux's policy for the threads of the API and the relay: batch lets each finish its turn, for more work from the same cores;
     normal is for a machine whose cores other programs keep full."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Read the group.
+
+        Raises:
+            SettingsError: names the variable and the fix; also where the local mode is to listen on another address than the loopback.
+        """
+        made = super().load(environ)
+        if made.is_exposed(made.host):
+            raise SettingsError(cls.variable("host"), f"{made.host!r} {KEEP_LOCAL}")
+        return made
+
+    def is_exposed(self, host: str) -> bool:
+        """Whether other machines could reach a local process there: its secrets and its sign-in are published ones."""
+        return self.environment == "local" and not _is_loopback(host)
+
+
+KEEP_LOCAL = (
+    "can be reached from other machines, which the local mode is not safe for; use 127.0.0.1, "
+    "or set MILLRACE_RUNTIME_ENVIRONMENT=production and secrets of your own"
+)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class NamesSettings(Settings, group="NAMES"):
@@ -195,3 +225,13 @@ def refuse_default_secret(environ: Mapping[str, str], variable: str, value: str,
     """
     if RuntimeSettings.load(environ).environment != "local" and value == default:
         raise SettingsError(variable, "still holds the default secret, which is for local use only; set one of your own")
+
+
+def refuse_plain_keys(environ: Mapping[str, str], variable: str, url: str) -> None:
+    """Refuse token keys that are read over plain HTTP outside local use: whoever is on the way could sign tokens.
+
+    Raises:
+        SettingsError: in production, when ``url`` is an http:// address.
+    """
+    if RuntimeSettings.load(environ).environment != "local" and url.lower().startswith("http://"):
+        raise SettingsError(variable, f"{url!r} is read without encryption; use https:// or the path of a file")

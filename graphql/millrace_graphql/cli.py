@@ -14,7 +14,7 @@ from granian.log import LogLevels
 from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings, RuntimeSettings
 from millrace_graphql.settings import ApiSettings
 from millrace_runtime import logs
-from millrace_runtime.listening import port_for
+from millrace_runtime.listening import address_for, port_for
 from millrace_runtime.scheduling import schedule
 
 DEFAULT_PORT = 8000
@@ -45,7 +45,7 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     schedule(runtime)  # workers inherit it
     for group in (NamesSettings, CassandraSettings, RedisSettings):
         group.load(settings)
-    address = host or runtime.host
+    address = address_for(runtime, host)
     port = port_for(address, port)
     # Granian's workers are new processes: the merged settings reach them through the environment.
     os.environ.update({name: value for name, value in settings.items() if name.startswith("MILLRACE_")})

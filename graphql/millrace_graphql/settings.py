@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
-from millrace_contracts.settings import Settings, refuse_default_secret
+from millrace_contracts.settings import Settings, refuse_default_secret, refuse_plain_keys
 
 
 class ApiSettings(Settings, group="API"):
@@ -81,6 +81,7 @@ class ApiSettings(Settings, group="API"):
         """
         settings = cls.load(environ)
         refuse_default_secret(environ, cls.variable("issuer"), settings.issuer, LOCAL_ISSUER)
+        refuse_plain_keys(environ, cls.variable("jwks"), settings.jwks)
         if settings.jwks:
             return settings
         home = Path(environ.get("MILLRACE_HOME", ".millrace"))

@@ -7,8 +7,21 @@ import time
 
 import click
 
+from millrace_contracts.settings import KEEP_LOCAL, RuntimeSettings
+
 PATIENCE_SECONDS = 3.0
 """A process that is replaced may hold its port for a moment."""
+
+
+def address_for(runtime: RuntimeSettings, given: str | None) -> str:
+    """The address to listen on: the option's where it was given, else the setting's.
+
+    Raises:
+        click.UsageError: the option would open a local process to other machines.
+    """
+    if given and runtime.is_exposed(given):
+        raise click.UsageError(f"--host {given} {KEEP_LOCAL}")
+    return given or runtime.host
 
 
 def port_for(address: str, port: int, patience: float = PATIENCE_SECONDS) -> int:

@@ -1,5 +1,7 @@
 """The folder of one local installation: data, logs, records of processes, and the settings that others read.
 
+Only its owner may look inside (mode 0700): logs, the lake and the reports are not for other users of the machine.
+
 <home>/endpoints.json   addresses, {"settings": {"MILLRACE_...": "..."}}
 <home>/secrets.json     the same with passwords, mode 0600
 <home>/ports.json       ports by name, so that a restart keeps its addresses
@@ -13,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,10 +39,20 @@ class Home:
         """A folder below home, made where it is missing."""
         folder = self.path.joinpath(*parts)
         try:
+            self._keep_private()
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StackError(f"cannot make {folder} ({error.strerror}); give another folder with MILLRACE_HOME") from None
         return folder
+
+    def _keep_private(self) -> None:
+        """Whatever the umask is, and also where the folder is an older one."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if mode & stat.S_ISVTX:
+            raise StackError(f"{self.path} is a folder that several users share; give another one with MILLRACE_HOME")
+        if mode & 0o077:
+            self.path.chmod(mode & ~0o077)
 
     def data(self, server: str) -> Path:
         """What a server stores."""

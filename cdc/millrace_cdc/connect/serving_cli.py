@@ -14,7 +14,7 @@ from millrace_cdc.connect.watch import Watch
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import RuntimeSettings
 from millrace_runtime import logs
-from millrace_runtime.listening import port_for
+from millrace_runtime.listening import address_for, port_for
 from millrace_runtime.ops import OpsServer
 from millrace_runtime.stopping import StopSignal
 
@@ -77,7 +77,7 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
     AdminSettings.load(environ)
     with session(environ, patience=PATIENCE):
         pass
-    address = host or runtime.host
+    address = address_for(runtime, host)
     port = port_for(address, port)
     os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})
     logs.configure(runtime, "connect-operators")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
-from millrace_contracts.settings import Settings, SettingsError, refuse_default_secret
+from millrace_contracts.settings import Settings, SettingsError, refuse_default_secret, refuse_plain_keys
 
 _FOLDER = "connect-config"
 
@@ -65,5 +65,6 @@ class OperatorSettings(Settings, group="API"):
         """
         settings = cls.load(environ)
         refuse_default_secret(environ, cls.variable("issuer"), settings.issuer, LOCAL_ISSUER)
+        refuse_plain_keys(environ, cls.variable("jwks"), settings.jwks)
         home = Path(environ.get("MILLRACE_HOME", ".millrace"))
         return settings if settings.jwks else settings.model_copy(update={"jwks": str(home / "keys" / "jwks.json")})

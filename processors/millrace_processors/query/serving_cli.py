@@ -11,7 +11,7 @@ from millrace_contracts.settings import RuntimeSettings
 from millrace_processors.command_errors import reported
 from millrace_processors.query.settings import QueryConfig
 from millrace_runtime import logs
-from millrace_runtime.listening import port_for
+from millrace_runtime.listening import address_for, port_for
 
 DEFAULT_PORT = 8085
 
@@ -40,7 +40,7 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
     # Looked at here, so that a bad setting is one line now and not a worker that dies again and again.
     with reported():
         QueryConfig.load(environ)
-    address = host or runtime.host
+    address = address_for(runtime, host)
     port = port_for(address, port)
     # Granian's worker is a new process: the merged settings reach it through the environment.
     os.environ.update({name: value for name, value in environ.items() if name.startswith("MILLRACE_")})

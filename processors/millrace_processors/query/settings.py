@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
-from millrace_contracts.settings import Settings, refuse_default_secret
+from millrace_contracts.settings import Settings, refuse_default_secret, refuse_plain_keys
 from millrace_processors.settings import Config
 
 
@@ -74,6 +74,7 @@ class QueryConfig:
         home = Path(environ.get("MILLRACE_HOME", ".millrace")).resolve()
         query, token = QuerySettings.load(environ), TokenSettings.load(environ)
         refuse_default_secret(environ, TokenSettings.variable("issuer"), token.issuer, LOCAL_ISSUER)
+        refuse_plain_keys(environ, TokenSettings.variable("jwks"), token.jwks)
         return cls(
             query=query.model_copy(update={"results": query.results or str(home / "queries")}),
             token=token.model_copy(update={"jwks": token.jwks or str(home / "keys" / "jwks.json")}),

@@ -198,9 +198,15 @@ class Gate:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._to = (parts.hostname or "127.0.0.1", parts.port or 6379)
+        self._login = parts.netloc.rpartition("@")[0]
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = free_port()  # one that no outgoing connection takes while the gate is shut
+
+    @property
+    def url(self) -> str:
+        """Redis behind the gate, with its login."""
+        return f"redis://{self._login}@127.0.0.1:{self.port}/0"
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
@@ -239,7 +245,7 @@ def test_without_redis_the_answers_are_the_same_and_they_are_fresh(environ: dict
 
     async def main() -> None:
         await gate.open()
-        async with running({**environ, "MILLRACE_REDIS_URL": f"redis://127.0.0.1:{gate.port}/0"}) as api:
+        async with running({**environ, "MILLRACE_REDIS_URL": gate.url}) as api:
             assert await gross(api, merchant) == "11"
             await gate.shut()
             assert await gross(api, merchant) == "11"

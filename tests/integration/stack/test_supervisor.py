@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import redis
 from pymongo import MongoClient
 
 from millrace_stack import ports
@@ -60,13 +63,23 @@ def written(home: Home) -> list[int]:
         return sorted(document["_id"] for document in client.shop.kept.find())
 
 
+def passwords(home: Home) -> list[str]:
+    uris = [uri for name, uri in home.settings().items() if name == "MILLRACE_REDIS_URL" or name.endswith("_URI")]
+    found = sorted(uris, key=lambda uri: not uri.startswith("redis"))
+    return [str(urlsplit(uri).password) for uri in found]
+
+
 def test_up_status_and_down_tell_what_is_there(home: Home) -> None:
     up = millrace(home, "up", "--only", "redis,mongo", "--json")
     assert up.returncode == 0, up.stderr
     assert "mongo is ready" in up.stderr
     told = json.loads(up.stdout)
-    assert told["settings"]["MILLRACE_REDIS_URL"] == home.settings()["MILLRACE_REDIS_URL"]
-    assert "millrace_admin" not in up.stdout
+    assert sorted(each["name"] for each in told["servers"] if each["state"] == "healthy") == ["mongo", "redis"]
+    assert [secret for secret in passwords(home) if secret in up.stdout] == []
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+    without = home.settings()["MILLRACE_REDIS_URL"].replace(passwords(home)[0], "")
+    with redis.Redis.from_url(without) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.set("kept", "no")
     status = millrace(home, "status", "--json")
     assert status.returncode == 1, "three servers are down"
     servers = {each["name"]: each for each in json.loads(status.stdout)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,28 @@ def test_published_settings_are_read_back_with_secrets_in_a_private_file(tmp_pat
     assert home.settings() == {"MILLRACE_KAFKA_BOOTSTRAP": "127.0.0.1:1", "MILLRACE_MONGO_ADMIN_URI": "mongodb://a:b@c"}
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
     assert "mongodb" not in (tmp_path / "endpoints.json").read_text()
+
+
+def test_only_its_owner_may_look_into_a_home_whatever_the_umask_and_its_age(tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    older.mkdir(mode=0o755)
+    older.chmod(0o755)
+    before = os.umask(0)
+    try:
+        for path in (tmp_path / "new" / ".millrace", older):
+            Home(path).folder("logs")
+            assert path.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_that_several_users_share_is_no_home(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(StackError, match="give another one with MILLRACE_HOME"):
+        Home(shared).folder("logs")
+    assert shared.stat().st_mode & 0o7777 == 0o1777
 
 
 def test_what_others_published_stays(tmp_path: Path) -> None:
