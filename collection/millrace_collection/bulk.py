@@ -3,7 +3,8 @@
 Lines are read, validated and gathered into batches; while MongoDB takes one batch the next is read (bounded memory: two batches).
 Within a batch payments are written before the refunds and changes of status that follow them, and the changes of one payment
 in their order. Answers are spooled until the body is read to its end, since most clients read nothing before that.
-When MongoDB goes away the batch and every later line answer 503: they can all be sent again.
+When MongoDB goes away the batch and every later line answer 503: they can all be sent again. Where anything else fails, the lines
+that cause it answer 500 and the others are carried out.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from millrace_collection.request_log import RequestLog
 from millrace_collection.store import Change, RefundChange, StatusChange, StoreUnavailable
 
 SPOOL_BYTES = 1 << 20
+MOST_FAILED = 20
+"""So many commands may fail by themselves in one body; then the fault is not theirs, and nothing more is tried."""
 _KINDS = {NewPayment: "payment", RefundChange: "refund", StatusChange: "status"}
 Command = NewPayment | Change
 Spool = SpooledTemporaryFile[bytes]
@@ -51,10 +54,16 @@ class Bulk:
         self._now = now
         self._allowance = allowance
         self._down = False
+        self._failed = 0
+        self._told = 0
         self.counts: dict[int, int] = {}
 
     async def run(self, chunks: AsyncIterable[bytes], *, line_limit: int, batch_size: int, id_of_line: Callable[[int], str]) -> Spool:
-        """Carry the body out; returns the answers, to be read from the start. ``id_of_line`` names a payment that names no id."""
+        """Carry the body out; returns the answers, to be read from the start. ``id_of_line`` names a payment that names no id.
+
+        Raises:
+            Problem: the answers could not be kept; says up to which line the body was carried out.
+        """
         spool: Spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the response closes it
         number = 0
         batch: list[tuple[int, Command | Problem]] = []
@@ -75,10 +84,12 @@ class Bulk:
             if flight is not None:
                 await flight
             await self._flush(batch, spool)
-        except BaseException:
+        except BaseException as error:
             if flight is not None:
                 await asyncio.wait([flight])
             spool.close()
+            if isinstance(error, OSError):
+                raise self._answers_lost(error) from error
             raise
         spool.seek(0)
         return spool
@@ -89,9 +100,15 @@ class Bulk:
         if isinstance(line, TooLong):
             return Problem(413, f"The line is longer than {limit} bytes")
         try:
-            body = LINE.validate_json(line)
+            return self._checked(line, number, now, id_of_line)
         except ValidationError as error:
             return from_validation(error)
+        except Exception:
+            structlog.get_logger().exception("bulk_line_failed", line=number)
+            return self._fault()
+
+    def _checked(self, line: bytes, number: int, now: datetime, id_of_line: Callable[[int], str]) -> Command | Problem:
+        body = LINE.validate_json(line)
         latest = now + self._allowance
         if isinstance(body, PaymentLine):
             if body.paidAt > latest:
@@ -115,38 +132,78 @@ class Bulk:
             else:
                 commands.append((number, item))
         if commands:
-            first = commands[0][0]
-            self._log.accepted(self._request_id, self._caller, [command for _, command in commands], first)
             await self._write(commands, answers)
-            self._log.answered(self._request_id, [answers[number] for number, _ in commands], first)
             for number, command in commands:
                 COMMANDS.labels(_KINDS[type(command)], answers[number].status).inc()
         for number, _ in batch:
             answer = answers[number]
             self.counts[answer.status] = self.counts.get(answer.status, 0) + 1
+            self._told = number
             spool.write(_line(number, answer))
 
     async def _write(self, commands: Sequence[tuple[int, Command]], answers: dict[int, Answer]) -> None:
+        """Carry out one batch; whatever happens, each of its commands has an answer then."""
+        first = commands[0][0]
+        missing = unavailable()
         try:
+            self._log.accepted(self._request_id, self._caller, [command for _, command in commands], first)
             for step in steps(commands):
-                if self._down:
-                    raise StoreUnavailable("given up in this request")
-                if isinstance(step[0][1], NewPayment):
-                    given = await self._payments.create([command for _, command in step if isinstance(command, NewPayment)])
-                else:
-                    given = await self._payments.change([command for _, command in step if not isinstance(command, NewPayment)])
-                answers.update(zip((number for number, _ in step), given, strict=True))
+                await self._step(step, answers)
         except StoreUnavailable as error:
             if not self._down:
                 structlog.get_logger().warning("store_unavailable", reason=str(error)[:200])
             self._down = True
         except Exception:
-            # A bug or a refused privilege: the lines answer for it, and the log tells where.
+            # The request log, or a bug that meets every command: the lines answer for it, and the log tells where.
             structlog.get_logger().exception("bulk_failed")
-            self._down = True
-        missing = Answer(503, "", unavailable())
+            self._down, missing = True, self._fault()
         for number, _ in commands:
-            answers.setdefault(number, missing)
+            answers.setdefault(number, Answer(missing.status, "", missing))
+        try:
+            self._log.answered(self._request_id, [answers[number] for number, _ in commands], first)
+        except OSError:
+            structlog.get_logger().exception("bulk_log_failed")
+
+    async def _step(self, step: Sequence[tuple[int, Command]], answers: dict[int, Answer]) -> None:
+        """Carry out commands together; where that fails, in halves, so that only those answer 500 that fail by themselves.
+
+        A command that the failed attempt has carried out already is recognised by its id.
+        """
+        if self._down:
+            raise StoreUnavailable("given up in this request")
+        try:
+            if isinstance(step[0][1], NewPayment):
+                given = await self._payments.create([command for _, command in step if isinstance(command, NewPayment)])
+            else:
+                given = await self._payments.change([command for _, command in step if not isinstance(command, NewPayment)])
+            answers.update(zip((number for number, _ in step), given, strict=True))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(step) == 1:
+                self._failed += 1
+                if self._failed > MOST_FAILED:
+                    raise
+                trace = error if self._failed == 1 else None
+                structlog.get_logger().error("bulk_line_failed", line=step[0][0], reason=repr(error)[:200], exc_info=trace)
+                answers[step[0][0]] = Answer(500, "", self._fault())
+        else:
+            return
+        if len(step) > 1:
+            await self._step(step[: len(step) // 2], answers)
+            await self._step(step[len(step) // 2 :], answers)
+
+    def _fault(self) -> Problem:
+        detail = f"An error of ours; it is logged under the request id {self._request_id}. Nothing is acknowledged: send the line again"
+        return Problem(500, detail)
+
+    def _answers_lost(self, error: OSError) -> Problem:
+        counts = ", ".join(f"{count:,} answered {status}" for status, count in sorted(self.counts.items())) or "none"
+        detail = (
+            f"The answers could not be kept ({error.strerror}). The body was carried out up to line {self._told:,} ({counts}). Send it "
+            "again: an id, or the Idempotency-Key, keeps a payment from being made twice"
+        )
+        return Problem(500, detail)
 
 
 def steps(commands: Sequence[tuple[int, Command]]) -> list[list[tuple[int, Command]]]:
@@ -173,8 +230,16 @@ def _line(number: int, answer: Answer) -> bytes:
     if answer.problem is None:
         return b'{"line":%d,"status":%d,"id":"%s"}\n' % (number, answer.status, answer.id.encode())
     problem = answer.problem
-    error: dict[str, object] = {"detail": problem.detail, "errors": [item.as_json() for item in problem.errors]}
-    if problem.retry_after is not None:
-        error["retryAfter"] = problem.retry_after
+    try:
+        errors = [item.as_json() for item in problem.errors]
+        return orjson.dumps(_refused(number, answer, {"detail": problem.detail, "errors": errors})) + b"\n"
+    except (TypeError, ValueError):
+        # A value that JSON has not, such as a lone surrogate: the answer goes without it.
+        detail = "A value of this line cannot be shown; see that each is text, a number, an object or a list of JSON"
+        return orjson.dumps(_refused(number, answer, {"detail": detail, "errors": []})) + b"\n"
+
+
+def _refused(number: int, answer: Answer, error: dict[str, object]) -> dict[str, object]:
     identified = {"id": answer.id} if answer.id else {}
-    return orjson.dumps({"line": number, "status": answer.status, **identified, "error": error}) + b"\n"
+    again = answer.problem.retry_after if answer.problem else None
+    return {"line": number, "status": answer.status, **identified, "error": error if again is None else {**error, "retryAfter": again}}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal, Union
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from millrace_collection.instants import Instant
+from millrace_collection.instants import Day, Instant
 from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.values import zones
 
@@ -144,7 +143,7 @@ class UserBody(Body):
     email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)] | None = None
     name: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
     phone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-    dateOfBirth: date | None = None
+    dateOfBirth: Day | None = None
     gender: Gender | None = None
     country: Country | None = None
     grade: Text | None = None

@@ -21,6 +21,7 @@ _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _OFFSET = r"[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _INSTANT = re.compile(rf"{_DAY}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9](:(?:[0-5][0-9]|(60))(?:\.[0-9]+)?)?({_OFFSET})?")
 _ONLY_DAY = re.compile(_DAY)
+_NO_DAY = "no day of the calendar; write one such as 2026-03-01"
 _SECOND = timedelta(seconds=1)
 
 
@@ -66,7 +67,7 @@ def parse_day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError("no day of the calendar; write one such as 2026-03-01") from None
+        raise ValueError(_NO_DAY) from None
 
 
 def _utc(text: str, found: re.Match[str]) -> datetime:
@@ -77,7 +78,7 @@ def _utc(text: str, found: re.Match[str]) -> datetime:
     try:
         instant = datetime.fromisoformat(text.upper() if text[-1] == "z" else text)
     except ValueError:
-        raise ValueError("no day of the calendar; the year is 0001 to 9999, the month 01 to 12, the day one of that month") from None
+        raise ValueError(_NO_DAY) from None
     try:
         instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
         return _after_leap_second(instant) if leap else instant

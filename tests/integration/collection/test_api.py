@@ -145,6 +145,18 @@ def test_a_bulk_body_answers_line_by_line(client: httpx.Client, database: Databa
     assert database.payments.find_one({"_id": "b3"})["status"] == "failed"
 
 
+def test_a_bulk_body_with_instants_beyond_all_calendars_is_answered_line_by_line(client: httpx.Client, database: Database) -> None:
+    """Several batches: every line is answered, and MongoDB holds exactly what was answered 201."""
+    written = {"op": "payment", "merchantId": "m1", "amount": 1, "currency": "EUR", "method": "card"}
+    instants = ["2026-03-01T09:00:00z"] * 1_500 + ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-05:00", "2016-12-31T23:59:60Z"]
+    lines = [{**written, "id": f"reach-{number}", "paidAt": instant} for number, instant in enumerate(instants)]
+    answer = client.post("/v1/payments/bulk", content="".join(json.dumps(line) + "\n" for line in lines))
+    assert answer.status_code == 200
+    assert [json.loads(line)["status"] for line in answer.text.splitlines()] == [201] * 1_500 + [422, 422, 201]
+    assert database["payments"].count_documents({"_id": {"$regex": "^reach-"}}) == 1_501
+    assert database["payments"].find_one({"_id": "reach-1502"})["paidAt"] == datetime(2017, 1, 1, tzinfo=UTC)
+
+
 def test_an_interrupted_bulk_body_with_an_idempotency_key_can_be_sent_again(client: httpx.Client, database: Database) -> None:
     body = "".join(json.dumps({"op": "payment", **PAYMENT, "amount": amount}) + "\n" for amount in (1, 2, 3))
     headers = {"Idempotency-Key": "file-1"}

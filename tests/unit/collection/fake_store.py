@@ -21,7 +21,10 @@ from millrace_collection.store import (
 
 
 class FakeStore:
-    """``calls`` names the operations in order; ``down`` makes every one fail, ``lose`` the answer of the named one, once."""
+    """``calls`` names the operations in order; ``down`` makes every one fail, ``lose`` the answer of the named one, once.
+
+    ``breaks_on``: ids of payments on which an insert fails as a bug would, after some of the others were written.
+    """
 
     def __init__(self) -> None:
         self.collections: dict[str, dict[str, Document]] = {"payments": {}, "merchants": {}, "users": {}}
@@ -30,6 +33,7 @@ class FakeStore:
         self.calls: list[str] = []
         self.down = False
         self.lose: str | None = None
+        self.breaks_on: frozenset[str] = frozenset()
 
     def _begin(self, name: str) -> None:
         self.calls.append(name)
@@ -49,6 +53,8 @@ class FakeStore:
         held = self.collections["payments"]
         outcomes: list[Inserted] = []
         for document in documents:
+            if document["_id"] in self.breaks_on:
+                raise OverflowError("the fake cannot encode this document")
             if document["amount"] < 0:
                 outcomes.append("invalid")
             elif document["_id"] in held:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from millrace_collection.bulk import steps
+from millrace_collection import bulk as bulk_module
+from millrace_collection.app import application
+from millrace_collection.bulk import MOST_FAILED, Bulk, steps
+from millrace_collection.identity import make_key
+from millrace_collection.request_log import RequestLog
+from millrace_collection.services import Services
 from millrace_collection.settings import CollectionSettings
 from millrace_collection.store import RefundChange, StatusChange
+from millrace_contracts.identity import SCOPES
+from tests.support.instant_texts import ALMOST_INSTANTS, OUT_OF_REACH
 from tests.unit.collection.conftest import NOW, Clock
 from tests.unit.collection.fake_store import FakeStore
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def settings() -> CollectionSettings:
+@pytest.fixture(name="settings")
+def bulk_settings() -> CollectionSettings:
     return CollectionSettings(customer_secret="00" * 16, request_log="off", bulk_batch=3, max_line_bytes=512)
 
 
@@ -108,6 +121,107 @@ async def test_an_instant_in_the_future_is_refused(client: httpx.AsyncClient) ->
     rows = await post(client, payment("a", paidAt="2026-03-01T10:30:00Z"), payment("b", paidAt="2026-03-01T10:30:00.001Z"))
     assert [row["status"] for row in rows] == [201, 422]
     assert rows[1]["error"]["errors"][0]["field"] == "paidAt"
+
+
+async def test_instants_that_cannot_be_shifted_to_utc_are_answered_by_their_line(client: httpx.AsyncClient, store: FakeStore) -> None:
+    """1,500 good lines, a bad one of each kind, and one more: each line is answered, and what was written is told."""
+    good = [payment(f"p{number}") for number in range(1_500)]
+    early, late = OUT_OF_REACH
+    bad = [payment("x1", paidAt=early), payment("x2", paidAt=late), {**refund("p0", "r1", 1), "refundedAt": late}]
+    rows = await post(client, *good, *bad, payment("last"))
+    assert [row["status"] for row in rows] == [201] * 1_500 + [422] * 3 + [201]
+    assert [row["error"]["errors"][0]["field"] for row in rows[1_500:-1]] == ["paidAt", "paidAt", "refundedAt"]
+    assert rows[1_501]["error"]["errors"][0]["value"] == late
+    assert len(store.collections["payments"]) == 1_501
+
+
+async def test_a_line_on_which_our_own_code_fails_answers_500_and_the_rest_is_carried_out(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = Bulk._checked
+
+    def failing(self: Bulk, line: bytes, *others: Any) -> Any:
+        if b"p4" in line:
+            raise RecursionError
+        return checked(self, line, *others)
+
+    monkeypatch.setattr(Bulk, "_checked", failing)
+    rows = await post(client, *(payment(f"p{number}") for number in range(7)))
+    assert [row["status"] for row in rows] == [201, 201, 201, 201, 500, 201, 201]
+    assert "request id" in rows[4]["error"]["detail"]
+
+
+@pytest.mark.parametrize("guilty", [["p0"], ["p4", "p5"], ["p2", "p3", "p8"]])
+async def test_a_document_on_which_the_store_fails_answers_500_and_its_batch_is_written(
+    client: httpx.AsyncClient, store: FakeStore, guilty: list[str]
+) -> None:
+    store.breaks_on = frozenset(guilty)
+    rows = await post(client, *(payment(f"p{number}") for number in range(9)))
+    assert [row["status"] for row in rows] == [500 if f"p{number}" in guilty else 201 for number in range(9)]
+    assert set(store.collections["payments"]) == {f"p{number}" for number in range(9)} - set(guilty)
+
+
+async def test_a_fault_of_every_command_ends_the_body_after_some_tries(client: httpx.AsyncClient, store: FakeStore) -> None:
+    store.breaks_on = frozenset(f"p{number}" for number in range(300))
+    rows = await post(client, *(payment(f"p{number}") for number in range(300)))
+    assert {row["status"] for row in rows[: MOST_FAILED + 1]} == {500}
+    assert {row["status"] for row in rows} == {500, 503}
+    assert store.calls.count("insert_payments") < 4 * MOST_FAILED
+
+
+async def test_answers_that_cannot_be_kept_are_a_problem_that_tells_how_far_the_body_came(
+    client: httpx.AsyncClient, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, content: Any) -> int:
+            if content.startswith(b'{"line":5'):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+    monkeypatch.setattr(bulk_module, "SpooledTemporaryFile", lambda **_: Full())
+    body = b"".join(orjson.dumps(payment(f"p{number}")) + b"\n" for number in range(9))
+    answer = await client.post("/v1/payments/bulk", content=body)
+    assert answer.status_code == 500
+    assert "up to line 5 (5 answered 201)" in answer.json()["detail"]
+    assert set(store.collections["payments"]) >= {f"p{number}" for number in range(5)}
+
+
+async def test_a_request_log_that_cannot_be_written_acknowledges_nothing(services: Services, store: FakeStore) -> None:
+    def full(_entry: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    text, key = make_key("test", SCOPES, NOW)
+    store.keys[key.id] = key
+    made = replace(services, request_log=RequestLog(full, services.directory.key_of))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(application(made))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers={"Authorization": f"Bearer {text}"}) as client:
+        rows = await post(client, payment("a"), payment("b"))
+    assert [row["status"] for row in rows] == [500, 500]
+    assert not store.collections["payments"]
+
+
+TEXTS = st.one_of(ALMOST_INSTANTS, st.text(), st.integers(), st.floats(), st.none(), st.booleans(), st.lists(st.text(), max_size=2))
+
+
+@pytest.mark.parametrize("field", ["paidAt", "refundedAt"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(given_values=st.lists(TEXTS, min_size=1, max_size=8))
+async def test_any_value_for_an_instant_has_its_lines_answer(
+    client: httpx.AsyncClient, store: FakeStore, field: str, given_values: list[Any]
+) -> None:
+    """Hostile values between good lines: every line is answered in order, no body is lost, and only good lines are written."""
+    store.collections["payments"].clear()
+    first = payment("first")
+    bodies = [json.dumps(first)]
+    for number, value in enumerate(given_values):
+        line = payment(f"p{number}", paidAt=value) if field == "paidAt" else {**refund("first", f"r{number}", 1), "refundedAt": value}
+        bodies.append(json.dumps(line))
+    rows = await post(client, *(body.encode() for body in [*bodies, json.dumps(payment("last"))]))
+    assert [row["line"] for row in rows] == list(range(1, len(given_values) + 3))
+    assert (rows[0]["status"], rows[-1]["status"]) == (201, 201)
+    for row in rows[1:-1]:
+        assert row["status"] in (201, 422) or (row["status"] == 400 and "not JSON" in row["error"]["detail"])
+        assert row["status"] != 422 or row["error"]["errors"][0]["field"] == field
 
 
 async def test_no_payment_stands_twice_in_a_wave() -> None:

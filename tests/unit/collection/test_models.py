@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
+from hypothesis import example, given
 from pydantic import ValidationError
 
 from millrace_collection import models
 from millrace_collection.instants import parse_instant
 from millrace_collection.problems import from_validation
 from millrace_contracts import documents
+from millrace_contracts.values import instants
+from tests.support.instant_texts import ALMOST_INSTANTS
 
 GOOD = {"merchantId": "m1", "amount": 1, "currency": "EUR", "method": "card", "paidAt": "2026-03-01T09:30:00Z"}
 
@@ -84,17 +88,50 @@ def test_an_unknown_time_zone_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
-    ["2026-03-01T09:30:00.25Z", "2026-03-01T18:30:00.250+09:00", "2026-03-01 09:30:00.250999+00:00", 1_772_357_400_250],
+    "value",
+    [
+        "2026-03-01T09:30:00.25Z",
+        "2026-03-01t09:30:00.25z",
+        "2026-03-01T18:30:00.250+09:00",
+        "2026-03-01 09:30:00.250999+00:00",
+        1_772_357_400_250,
+    ],
 )
-def test_an_instant_is_rfc_3339_or_epoch_milliseconds(given: object) -> None:
-    assert parse_instant(given) == datetime(2026, 3, 1, 9, 30, 0, 250_000, tzinfo=UTC)
+def test_an_instant_is_rfc_3339_or_epoch_milliseconds(value: object) -> None:
+    assert parse_instant(value) == datetime(2026, 3, 1, 9, 30, 0, 250_000, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("given", [True, None, "2026-03-01", "2026-02-30T00:00:00Z", "1999-12-31T23:59:59Z", 946_684_799_999, 10**15, []])
-def test_what_is_no_instant_says_how_to_write_one(given: object) -> None:
+@pytest.mark.parametrize("value", [True, None, "2026-03-01", "2026-02-30T00:00:00Z", "1999-12-31T23:59:59Z", 946_684_799_999, 10**15, []])
+def test_what_is_no_instant_says_how_to_write_one(value: object) -> None:
     with pytest.raises(ValueError, match=r"write|milliseconds|before the year 2000"):
-        parse_instant(given)
+        parse_instant(value)
+
+
+@given(ALMOST_INSTANTS)
+@example("2026-11-24T09:30:00z")
+@example("2016-12-31T23:59:60Z")
+def test_texts_are_taken_as_the_contracts_parser_takes_them(text: str) -> None:
+    """One grammar in all tiers: what this tier adds is the bound of 2000 and the cut to milliseconds."""
+
+    def outcome(parse: Callable[[str], datetime]) -> datetime | str:
+        try:
+            return parse(text)
+        except ValueError as refused:
+            return str(refused)
+
+    wanted = outcome(instants.parse_instant)
+    if isinstance(wanted, datetime):
+        wanted = wanted - timedelta(microseconds=wanted.microsecond % 1000) if wanted.year >= 2000 else "before the year 2000"
+    assert outcome(parse_instant) == wanted
+
+
+@pytest.mark.parametrize(
+    "value", [0, "0", 20_000_101, 1.5, True, ["1990-05-17"], "19900517", "1990-W20-4", "1990-05-17T00:00:00Z", "1990-02-30"]
+)
+def test_a_date_of_birth_is_a_day_and_never_made_from_a_number(value: object) -> None:
+    assert [error.field for error in problem(models.UserBody, dateOfBirth=value).errors] == ["dateOfBirth"]
+    body = models.UserBody.model_validate_json(b'{"dateOfBirth": "1990-05-17"}')
+    assert body.dateOfBirth == date(1990, 5, 17)
 
 
 def test_the_values_are_those_of_the_contracts() -> None:
