@@ -22,13 +22,15 @@ from millrace_collection.lines import TooLong, lines
 from millrace_collection.metrics import COMMANDS
 from millrace_collection.models import LINE, PaymentLine, RefundLine
 from millrace_collection.payments import Answer, NewPayment, Payments
-from millrace_collection.problems import Problem, from_validation, unavailable, wrong
+from millrace_collection.problems import Problem, from_json, from_validation, unavailable, wrong
 from millrace_collection.request_log import RequestLog
 from millrace_collection.store import Change, RefundChange, StatusChange, StoreUnavailable
+from millrace_contracts.values.json_text import MARK, JsonError, checked
 
 SPOOL_BYTES = 1 << 20
 MOST_FAILED = 20
 """So many commands may fail by themselves in one body; then the fault is not theirs, and nothing more is tried."""
+_BLANK = (b"", MARK)
 _KINDS = {NewPayment: "payment", RefundChange: "refund", StatusChange: "status"}
 Command = NewPayment | Change
 Spool = SpooledTemporaryFile[bytes]
@@ -73,7 +75,7 @@ class Bulk:
                 now = self._now()
                 for line in found:
                     number += 1
-                    if isinstance(line, bytes) and not line.strip():
+                    if isinstance(line, bytes) and line.strip() in _BLANK:
                         continue
                     batch.append((number, self._command(line, number, now, id_of_line, line_limit)))
                     if len(batch) >= batch_size:
@@ -101,6 +103,8 @@ class Bulk:
             return Problem(413, f"The line is longer than {limit} bytes")
         try:
             return self._checked(line, number, now, id_of_line)
+        except JsonError as error:
+            return from_json(error)
         except ValidationError as error:
             return from_validation(error)
         except Exception:
@@ -108,7 +112,7 @@ class Bulk:
             return self._fault()
 
     def _checked(self, line: bytes, number: int, now: datetime, id_of_line: Callable[[int], str]) -> Command | Problem:
-        body = LINE.validate_json(line)
+        body = LINE.validate_json(checked(line, "The line"))
         latest = now + self._allowance
         if isinstance(body, PaymentLine):
             if body.paidAt > latest:

@@ -17,9 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace_collection import metrics
 from millrace_collection.keys import new_key
-from millrace_collection.problems import Problem, from_validation, unavailable
+from millrace_collection.problems import Problem, from_json, from_validation, unavailable
 from millrace_collection.services import Services
 from millrace_collection.store import StoreConflict, StoreUnavailable
+from millrace_contracts.values.json_text import JsonError, checked, without_mark
+from millrace_runtime.request_headers import fault_of
 
 REQUEST_ID = "X-Request-Id"
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
@@ -42,7 +44,7 @@ def request_id(request: Request) -> str:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body.
+    """The body, without a byte order mark.
 
     Raises:
         Problem: 413 above the limit, told before the rest is read; 415 for another media type than JSON.
@@ -57,17 +59,19 @@ async def read_body(request: Request, limit: int) -> bytes:
         if size > limit:
             raise Problem(413, f"The body is longer than {limit} bytes; send many payments to /v1/payments/bulk")
         parts.append(chunk)
-    return b"".join(parts)
+    return without_mark(b"".join(parts))
 
 
 def parse(model: type[Model], body: bytes) -> Model:
     """The body as a model.
 
     Raises:
-        Problem: 400 where it is not JSON, 422 naming the fields.
+        Problem: 400 where it is not JSON or gives a field twice, 422 naming the fields.
     """
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(checked(body, "The body"))
+    except JsonError as error:
+        raise from_json(error) from None
     except ValidationError as error:
         raise from_validation(error) from None
 
@@ -104,6 +108,9 @@ class Requests:
 
         with structlog.contextvars.bound_contextvars(tier="collection", request_id=identifier):
             try:
+                fault = fault_of(scope["headers"], scope["method"])
+                if fault is not None:
+                    raise Problem(fault.status, fault.detail, headers=fault.headers)
                 await self._app(scope, receive, sending)
             except ClientDisconnect:
                 status = status or CLIENT_GONE
@@ -135,7 +142,7 @@ async def routing_problem(request: Request, error: Exception) -> Response:
 
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
-    path = getattr(scope.get("route"), "path", "other")
+    path = getattr(scope.get("route"), "path", "other").replace(":path}", "}")
     metrics.REQUESTS.labels(path, scope["method"], status).inc()
     metrics.SECONDS.labels(path, scope["method"]).observe(seconds)
     if path not in _QUIET:

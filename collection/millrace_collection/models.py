@@ -5,18 +5,34 @@ from __future__ import annotations
 from typing import Annotated, Literal, Union
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from millrace_collection.instants import Day, Instant
+from millrace_collection.problems import CONTROL_CHARACTER
 from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.values import zones
+from millrace_contracts.values.identifiers import no_control, no_dot_segment, path_id
 
 LARGEST_AMOUNT = 1_000_000_000_000
 """Minor units; no real payment is larger, and sums of a window stay far from 64 bits."""
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{1,64}$")]
+LONGEST_USER_ID = 128
+
+
+def _without_control(value: str) -> str:
+    try:
+        return no_control(value)
+    except ValueError as error:
+        raise PydanticCustomError(CONTROL_CHARACTER, "{reason}", {"reason": str(error)}) from None
+
+
+Plain = AfterValidator(_without_control)
+"""Of every text that is shown as it came."""
+Identifier = Annotated[str, AfterValidator(path_id)]
 """An id that needs no escaping in a path."""
-UserId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_USER_ID), Plain, AfterValidator(no_dot_segment)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True), Plain]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256), Plain]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Status = Literal["pending", "succeeded", "failed", "canceled"]
 Method = Literal["card", "bank_transfer", "wallet", "cash", "gift_card"]
@@ -128,7 +144,7 @@ class LocationBody(Body):
 class MerchantBody(Body):
     """A merchant as it is from now on."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    name: Name
     currency: Currency
     timeZone: TimeZone
     grade: Text | None = None
@@ -140,9 +156,9 @@ class MerchantBody(Body):
 class UserBody(Body):
     """A user as they are from now on; e-mail, name, phone and date of birth never leave MongoDB (I12)."""
 
-    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)] | None = None
-    name: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
-    phone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    email: Annotated[str, StringConstraints(max_length=320), Plain, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    name: Name | None = None
+    phone: Annotated[str, StringConstraints(min_length=1, max_length=64), Plain] | None = None
     dateOfBirth: Day | None = None
     gender: Gender | None = None
     country: Country | None = None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from millrace_contracts.documents import USER_SENSITIVE_FIELDS
+from millrace_contracts.values.json_text import JsonError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -23,11 +24,13 @@ _TITLES = {
     405: "Method not allowed",
     409: "Conflict",
     413: "The body is too large",
-    415: "The media type is not supported",
+    415: "The media type or coding is not supported",
     422: "The content is not valid",
     500: "An error of ours",
     503: "MongoDB is not available",
 }
+CONTROL_CHARACTER = "control_character"
+"""The type of pydantic's error for a text that holds one."""
 OPERATIONS = ("payment", "refund", "status")
 _SHOWN = 80
 _JSON_LIMIT = 1 << 53
@@ -63,6 +66,7 @@ class Problem(Exception):
     detail: str
     errors: list[FieldError] = field(default_factory=list)
     retry_after: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """RFC 9457's members; ``errors`` names the fields."""
@@ -73,7 +77,7 @@ class Problem(Exception):
 
     def response(self, request_id: str) -> Response:
         """The HTTP answer."""
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        headers = dict(self.headers) if self.retry_after is None else {**self.headers, "Retry-After": str(self.retry_after)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         body = orjson.dumps({**self.as_json(), "requestId": request_id})
@@ -90,12 +94,20 @@ def unavailable() -> Problem:
     return Problem(503, "MongoDB did not confirm the write in time; send the same request again", retry_after=RETRY_AFTER_SECONDS)
 
 
+def from_json(error: JsonError) -> Problem:
+    """A body that is not JSON, or gives a field twice."""
+    return Problem(400, str(error), [] if error.field is None else [FieldError(error.field, None, "is given twice")])
+
+
 def from_validation(error: ValidationError) -> Problem:
-    """pydantic's findings; a body that is not JSON is 400, everything else 422."""
-    found = [_field_error(item) for item in error.errors(include_url=False, include_context=False)]
-    if any(item["type"] == "json_invalid" for item in error.errors(include_url=False, include_context=False)):
+    """pydantic's findings; a body that is not JSON, or a text with control characters, is 400, everything else 422."""
+    items = error.errors(include_url=False, include_context=False)
+    found = [_field_error(item) for item in items]
+    kinds = {item["type"] for item in items}
+    if "json_invalid" in kinds:
         return Problem(400, f"The body is not JSON: {found[0].message}")
-    return Problem(422, "; ".join(f"{item.field}: {item.message}" for item in found[:5]), found)
+    status = 400 if CONTROL_CHARACTER in kinds else 422
+    return Problem(status, "; ".join(f"{item.field}: {item.message}" for item in found[:5]), found)
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:

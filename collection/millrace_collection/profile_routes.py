@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, time
 from typing import Any
 
@@ -12,14 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from millrace_collection.http import json_response, parse, read_body, request_id, services
-from millrace_collection.models import MerchantBody, UserBody
+from millrace_collection.models import LONGEST_USER_ID, MerchantBody, UserBody
 from millrace_collection.problems import Problem, wrong
 from millrace_collection.store import Document
 from millrace_contracts.documents import MERCHANTS, SCHEMA_VERSION, USER_SENSITIVE_FIELDS, USERS
 from millrace_contracts.identity import SCOPE_MERCHANTS_WRITE, SCOPE_USERS_WRITE
-
-_MERCHANT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-LONGEST_USER_ID = 128
+from millrace_contracts.values.identifiers import no_control, no_dot_segment, path_id
 
 
 async def put_merchant(request: Request) -> Response:
@@ -27,8 +24,10 @@ async def put_merchant(request: Request) -> Response:
     at = services(request)
     await at.identity.require(request.headers.get("authorization"), SCOPE_MERCHANTS_WRITE)
     merchant_id: str = request.path_params["id"]
-    if not _MERCHANT_ID.fullmatch(merchant_id):
-        raise wrong("id", merchant_id, "write 1 to 64 letters, digits or . _ ~ -")
+    try:
+        path_id(merchant_id)
+    except ValueError as error:
+        raise wrong("id", merchant_id, str(error)) from None
     body = parse(MerchantBody, await read_body(request, at.settings.max_body_bytes))
     document = {"_id": merchant_id, **_fields(body)}
     created = await at.store.put(MERCHANTS, document, MerchantBody.model_fields, at.now())
@@ -75,8 +74,13 @@ async def read_user(request: Request) -> Response:
 
 def _user_id(request: Request) -> str:
     user_id: str = request.path_params["id"]
-    if len(user_id) > LONGEST_USER_ID:
-        raise Problem(422, f"id: a user id has at most {LONGEST_USER_ID} characters")
+    if not 1 <= len(user_id) <= LONGEST_USER_ID:
+        raise Problem(422, f"id: a user id has 1 to {LONGEST_USER_ID} characters")
+    for check, status in ((no_control, 400), (no_dot_segment, 422)):
+        try:
+            check(user_id)
+        except ValueError as error:
+            raise Problem(status, f"id: {error}") from None  # without the value: raw ids are not repeated (I12)
     return user_id
 
 
@@ -93,6 +97,7 @@ def _shown(found: Document | None, what: str, id_name: str) -> dict[str, Any]:
 ROUTES = [
     Route("/v1/merchants/{id}", put_merchant, methods=["PUT"]),
     Route("/v1/merchants/{id}", read_merchant, methods=["GET"]),
-    Route("/v1/users/{id}", put_user, methods=["PUT"]),
-    Route("/v1/users/{id}", read_user, methods=["GET"]),
+    # A platform's user ids may hold slashes, which arrive here unescaped.
+    Route("/v1/users/{id:path}", put_user, methods=["PUT"]),
+    Route("/v1/users/{id:path}", read_user, methods=["GET"]),
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -155,6 +157,45 @@ def test_a_bulk_body_with_instants_beyond_all_calendars_is_answered_line_by_line
     assert [json.loads(line)["status"] for line in answer.text.splitlines()] == [201] * 1_500 + [422, 422, 201]
     assert database["payments"].count_documents({"_id": {"$regex": "^reach-"}}) == 1_501
     assert database["payments"].find_one({"_id": "reach-1502"})["paidAt"] == datetime(2017, 1, 1, tzinfo=UTC)
+
+
+def raw(client: httpx.Client, method: str, target: str, body: bytes, *headers: tuple[str, str]) -> tuple[int, dict[str, str], bytes]:
+    """What the server answers to these very bytes: no client folds the path, merges headers or packs the body."""
+    connection = HTTPConnection(client.base_url.host, client.base_url.port, timeout=60)
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in (("Content-Length", str(len(body))), ("Content-Type", "application/json"), *headers):
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def test_what_other_clients_send_gets_one_right_answer(client: httpx.Client, database: Database) -> None:
+    own = ("Authorization", client.headers["authorization"])
+    text = json.dumps(PAYMENT).encode()
+    line = json.dumps({"op": "payment", **PAYMENT}).encode()
+    doubled = text.replace(b'"amount": 1250', b'"amount": 1250, "amount": 999')
+    assert doubled != text
+    status, _, body = raw(client, "POST", "/v1/payments", doubled, own)
+    assert (status, json.loads(body)["detail"]) == (400, "amount is given twice")
+    for path in ("/v1/payments", "/v1/payments/bulk"):
+        status, headers, _ = raw(client, "POST", path, gzip.compress(line), own, ("Content-Encoding", "gzip"))
+        assert (status, headers["accept-encoding"]) == (415, "identity")
+        status, _, body = raw(client, "POST", path, text, own, own)
+        assert (status, json.loads(body)["detail"][:30]) == (400, "Authorization is given twice; ")
+    for target in ("/v1/merchants/%2E%2E", "/v1/merchants/..", "/v1/users/%2E"):
+        status, _, body = raw(client, "PUT", target, b'{"name":"x","currency":"EUR","timeZone":"UTC"}', own)
+        assert (status, json.loads(body)["detail"][:4]) == (422, "id: "), target
+    escape = b'{"name":"\\u001b]0;owned\\u0007","currency":"EUR","timeZone":"UTC"}'
+    assert raw(client, "PUT", "/v1/merchants/m1", escape, own)[0] == 400
+    status, _, body = raw(client, "POST", "/v1/payments/bulk", b"\xef\xbb\xbf" + line + b"\n\xef\xbb\xbf" + line, own)
+    assert [json.loads(row)["status"] for row in body.splitlines()] == [201, 201]
+    assert database.payments.count_documents({}) == 2
+    assert raw(client, "PUT", "/v1/users/google%2F1", b"{}", own)[0] == 201
+    assert raw(client, "GET", "/v1/users/google%2F1", b"", own)[0] == 200
 
 
 def test_an_interrupted_bulk_body_with_an_idempotency_key_can_be_sent_again(client: httpx.Client, database: Database) -> None:
