@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import Any
 
 from bson import json_util
+from bson.errors import BSONError
 from confluent_kafka import Producer
 from pymongo.errors import OperationFailure
 
@@ -35,16 +37,26 @@ def ask(settings: Configuration, filter_json: str | None) -> str:
     return request_id
 
 
-def _try(settings: Configuration, filter_json: str) -> None:
+def parsed(filter_json: str) -> dict[str, Any]:
+    """The filter.
+
+    Raises:
+        Misconfigured: it is not extended JSON, or holds a value that Python has not, such as a date of the year 10000.
+    """
     try:
         found = json_util.loads(filter_json)
         if not isinstance(found, dict):
             raise ValueError("it is not an object")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError, BSONError) as error:
         raise Misconfigured(f'--filter {filter_json!r} is not extended JSON ({error}); write for example {{"merchantId": "m1"}}') from None
+    return found
+
+
+def _try(settings: Configuration, filter_json: str) -> None:
+    found = parsed(filter_json)
     with answering(), connect(settings.mongo.relay_uri) as client, translated(settings.relay.collection):
         try:
-            client[settings.names.database][settings.relay.collection].find_one(found)
+            client[settings.names.database][settings.relay.collection].find_one(found, {"_id": 1})
         except OperationFailure as error:
             raise Misconfigured(f"--filter {filter_json!r}: MongoDB refuses it: {error}") from None
 

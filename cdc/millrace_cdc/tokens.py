@@ -25,7 +25,8 @@ def position(token: str) -> tuple[int, int]:
         BadToken: names what was found instead.
     """
     try:
-        if token[:2] == TIMESTAMP_TYPE and len(token) >= 18:
+        # Python's int takes signs, spaces, underscores and other scripts' digits, which are no hexadecimal digits.
+        if token[:2] == TIMESTAMP_TYPE and len(token) >= 18 and token.isascii() and token[_TIME].isalnum():
             packed = int(token[_TIME], 16)
             return packed >> 32, packed & 0xFFFFFFFF
         raise ValueError

@@ -14,6 +14,7 @@ import click
 import orjson
 
 from millrace_contracts import exit_codes
+from millrace_contracts.values.instants import parse_bound
 from millrace_processors.command_errors import reported
 from millrace_processors.errors import ProcessorsError
 from millrace_processors.schedule import OPS_PORT, Schedule
@@ -25,19 +26,18 @@ if TYPE_CHECKING:
 
 
 class Instant(click.ParamType[datetime]):
-    """An instant with its offset; one without is taken for UTC."""
+    """An instant or a day from 1970 to 2100; an instant without an offset is taken for UTC."""
 
     name = "instant"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse ISO 8601."""
+        """Parse RFC 3339, its short forms and days."""
         if isinstance(value, datetime):
             return value
         try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not an instant such as 2026-11-24T15:00Z or 2026-11-24", param, ctx)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+            return parse_bound(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}", param, ctx)
 
 
 @contextmanager

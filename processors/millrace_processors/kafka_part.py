@@ -19,6 +19,7 @@ from millrace_processors.errors import CommandError
 
 SLACK = timedelta(minutes=5)
 """A record's time is the relay's clock, a change's is MongoDB's: so far apart may they be."""
+_NUMBER = re.compile("[0-9]{1,18}")
 _TOKEN = re.compile("82([0-9A-F]{8})([0-9A-F]{8})[0-9A-F]*")
 """A resume token: the type byte of a timestamp, the seconds and the ordinal of its cluster time, and what orders changes of one time."""
 _IMAGE = "STRUCT<merchantId: STRING>"
@@ -91,7 +92,7 @@ def of_records(start: datetime | None, offsets: str | None, topic: str, end: dat
     starting = {}
     if offsets is not None:
         pairs = [pair.partition(":") for pair in offsets.split(",")]
-        if not all(partition.isdigit() and offset.isdigit() for partition, _, offset in pairs):
+        if not all(_NUMBER.fullmatch(partition) and _NUMBER.fullmatch(offset) for partition, _, offset in pairs):
             raise CommandError(f"--offsets {offsets!r} is not partition:offset, such as 0:1500,1:1320")
         starting = {"startingOffsets": json.dumps({topic: {partition: int(offset) for partition, _, offset in pairs}})}
     elif start is not None:
@@ -123,7 +124,7 @@ def packed_time(token: str) -> int:
 
 
 def _records_since(instant: datetime) -> dict[str, str]:
-    return {"startingTimestamp": str(to_ms(instant)), "startingOffsetsByTimestampStrategy": "latest"}
+    return {"startingTimestamp": str(max(0, to_ms(instant))), "startingOffsetsByTimestampStrategy": "latest"}
 
 
 def _packed(instant: datetime) -> int:

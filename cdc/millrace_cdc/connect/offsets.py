@@ -100,8 +100,9 @@ def in_words(offset: Mapping[str, Any] | None) -> str:
             return ""
         where = "at" if hex_token(str(token)).endswith(_BETWEEN_EVENTS) else "behind a change of"
         return f"{where} {_instant(seconds)} (ordinal {ordinal})"
-    if int(offset.get("sec", -1)) >= 0:
-        return f"{_instant(int(offset['sec']))} (ordinal {offset.get('ord', 0)}) without a token: Debezium takes a snapshot"
+    at = offset.get("sec")
+    if isinstance(at, int) and 0 <= at < 1 << 32:
+        return f"{_instant(at)} (ordinal {offset.get('ord', 0)}) without a token: Debezium takes a snapshot"
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from millrace_cdc.connect.models import SourceOffset
 from millrace_cdc.connect.screen import AS_JSON, session, show_json
 from millrace_contracts import exit_codes
 
+_CLUSTER_TIME = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 NAME = click.argument("name", metavar="CONNECTOR")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -100,10 +102,10 @@ def _confirm(yes: bool, question: str) -> None:
 
 
 def _time(text: str) -> dict[str, Any]:
-    seconds, _, ordinal = text.partition(".")
-    if not seconds.isdigit() or not (ordinal or "0").isdigit():
+    found = _CLUSTER_TIME.fullmatch(text)
+    if found is None:
         raise click.UsageError(f"--cluster-time: {text!r} is not SECONDS or SECONDS.ORDINAL, for example 1795600000.3")
-    return guarded.at_time(int(seconds), int(ordinal or 0))
+    return guarded.at_time(int(found[1]), int(found[2] or 0))
 
 
 def _object(option: str, text: str) -> dict[str, Any]:

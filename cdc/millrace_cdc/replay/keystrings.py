@@ -33,7 +33,7 @@ class Decoded:
     ordinal: int
     collection: uuid.UUID | None
     key: str | None
-    """The document's id as text, "" where its type is not known here."""
+    """The document's id as text, "" where its type is not known here or its bytes are cut off."""
 
     @property
     def is_event(self) -> bool:
@@ -65,7 +65,11 @@ def decode(token: str) -> Decoded:
     found = _UUID.search(token.upper())
     if found is None:
         return Decoded(seconds, ordinal, None, None)
-    return Decoded(seconds, ordinal, uuid.UUID(found["uuid"]), _document_key(bytes.fromhex(found["key"])))
+    try:
+        key = _document_key(bytes.fromhex(found["key"]))
+    except (ValueError, IndexError):
+        key = ""
+    return Decoded(seconds, ordinal, uuid.UUID(found["uuid"]), key)
 
 
 def _document_key(data: bytes) -> str:

@@ -50,7 +50,7 @@ def parse_bound(text: str) -> datetime:
     elif found := _INSTANT.fullmatch(text):
         bound = _utc(text, found)
     else:
-        raise ValueError("not an instant; write one such as 2026-11-24T15:00Z, or a day such as 2026-11-24")
+        raise ValueError("not an instant such as 2026-11-24T15:00Z or 2026-11-24")
     if not EARLIEST_BOUND <= bound <= LATEST_BOUND:
         raise ValueError("out of reach; give an instant from 1970 to 2100")
     return bound

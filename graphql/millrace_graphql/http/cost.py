@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +27,7 @@ from graphql import (
 )
 
 from millrace_graphql.ranges.query import groups_for
+from millrace_graphql.schema.scalars import parse_instant
 
 DAY_SECONDS = 86_400
 UNKNOWN_RANGE_DAYS = 28
@@ -165,7 +165,7 @@ def _days(arguments: Mapping[str, Any]) -> int:
 @lru_cache(2_048)
 def _days_between(first: str, last: str) -> int | None:
     """Days begun between two instants; None where one of them is none."""
-    start, end = _instant(first), _instant(last)
+    start, end = parse_instant(first), parse_instant(last)
     return None if start is None or end is None else max(1, -(-int((end - start).total_seconds()) // DAY_SECONDS))
 
 
@@ -177,11 +177,3 @@ def _literal(node: ValueNode) -> Any:
     if isinstance(node, ListValueNode):
         return [_literal(value) for value in node.values]
     return getattr(node, "value", None)
-
-
-def _instant(value: str) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(value.upper())
-    except ValueError:
-        return None
-    return instant if instant.tzinfo else None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from millrace_contracts.values.instants import parse_bound
 from millrace_contracts.windows import WINDOW, window_start
 from millrace_processors.query.errors import QueryError, TooLargeError
 from millrace_processors.query.settings import QuerySettings
 
 FIELDS = ("sql", "start", "end", "merchants")
 MOST_MERCHANTS = 1_000
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,9 @@ def _instant(body: Mapping[str, Any], name: str) -> datetime | None:
     value = body.get(name)
     if value is None:
         return None
-    try:
-        found = datetime.fromisoformat(value)
-        aware = found if found.tzinfo else found.replace(tzinfo=UTC)
-        if _EARLIEST <= aware < _LATEST:
-            return aware.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        pass
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return parse_bound(value)
     fix = "an instant between 1970 and 2100 such as 2026-11-24T15:00Z or 2026-11-24"
     raise QueryError(f"{name}: {value!r:.60} is no instant; write {fix}", argument=name)
 

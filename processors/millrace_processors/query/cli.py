@@ -13,6 +13,7 @@ import click
 import orjson
 
 from millrace_contracts import exit_codes
+from millrace_contracts.values.instants import parse_bound
 from millrace_processors.command_errors import reported
 from millrace_processors.query.serving_cli import serve
 
@@ -67,6 +68,16 @@ def _client(environ: Mapping[str, str], url: str | None, token: str | None) -> I
         yield client
 
 
+def _bound(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """The text of an instant or a day as it was given, which the service parses again."""
+    try:
+        if value is not None:
+            parse_bound(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is {error}") from None
+    return value
+
+
 _FORMAT = click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="How rows are printed.")
 _OUTPUT = click.option("--output", type=click.Path(dir_okay=False, writable=True), help="Write to this file instead.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -74,8 +85,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @query.command()
 @click.argument("sql")
-@click.option("--start", help="Windows from then on, such as 2026-11-01 or 2026-11-01T08:00Z; 31 days before the end by default.")
-@click.option("--end", help="Windows before then; now by default.")
+@click.option(
+    "--start", callback=_bound, help="Windows from then on, such as 2026-11-01 or 2026-11-01T08:00Z; 31 days before the end by default."
+)
+@click.option("--end", callback=_bound, help="Windows before then; now by default.")
 @click.option("--merchant", "merchants", multiple=True, help="Only this merchant's rows; may be given again. Default: all of the token's.")
 @_FORMAT
 @_OUTPUT

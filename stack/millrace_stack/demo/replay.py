@@ -12,6 +12,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
+from millrace_contracts.values.instants import parse_instant
 from millrace_stack.demo.baskets import Commands, utc_now
 from millrace_stack.demo.screen import Screen
 from millrace_stack.errors import StackError
@@ -38,7 +39,10 @@ def anchor(home: Home) -> datetime:
     path = home.path / "demo.json"
     kept = read_json(path)
     if kept and "now" in kept:
-        return datetime.fromisoformat(kept["now"])
+        try:
+            return parse_instant(kept["now"])
+        except ValueError as error:
+            raise StackError(f"{path}: now: {kept['now']!r} is {error}; remove the file, or set it right") from None
     now = utc_now()
     write_json(path, {"now": now.isoformat()})
     return now

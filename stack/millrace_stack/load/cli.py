@@ -37,7 +37,7 @@ def _currencies(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 @click.option("--max", "as_fast", is_flag=True, help="As fast as the API takes them.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=30.0, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed and --start give the same commands.")
-@click.option("--start", type=click.IntRange(min=946_684_800_000), help="Time of the first payment, epoch ms; default now.")
+@click.option("--start", type=click.IntRange(946_684_800_000, 4_102_444_800_000), help="Time of the first payment, epoch ms; default now.")
 @click.option("--merchants", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @click.option(
     "--skew", type=click.FloatRange(0, 3), default=1.0, show_default=True, help="Exponent of Zipf's law over merchants; 0 is even."

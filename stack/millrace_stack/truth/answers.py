@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from millrace_contracts.values.instants import parse_instant
 from millrace_stack.errors import StackError
 from millrace_stack.truth.mongo import Figures
 
@@ -110,7 +111,7 @@ class Api:
 
 def instant(text: str) -> datetime:
     """An RFC 3339 instant in UTC."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+    return parse_instant(text)
 
 
 def _text(at: datetime) -> str:
