@@ -18,13 +18,14 @@ import orjson
 import structlog
 from pydantic import ValidationError
 
+from millrace_collection.identity import Identity
 from millrace_collection.lines import TooLong, lines
 from millrace_collection.metrics import COMMANDS
 from millrace_collection.models import LINE, PaymentLine, RefundLine
 from millrace_collection.payments import Answer, NewPayment, Payments
 from millrace_collection.problems import Problem, from_json, from_validation, unavailable, wrong
 from millrace_collection.request_log import RequestLog
-from millrace_collection.store import Change, RefundChange, StatusChange, StoreUnavailable
+from millrace_collection.store import ApiKey, Change, RefundChange, StatusChange, StoreUnavailable
 from millrace_contracts.values.json_text import MARK, JsonError, checked
 
 SPOOL_BYTES = 1 << 20
@@ -45,7 +46,8 @@ class Bulk:
         log: RequestLog,
         *,
         request_id: str,
-        caller: str,
+        caller: ApiKey,
+        identity: Identity,
         now: Callable[[], datetime],
         allowance: timedelta,
     ) -> None:
@@ -53,6 +55,7 @@ class Bulk:
         self._log = log
         self._request_id = request_id
         self._caller = caller
+        self._identity = identity
         self._now = now
         self._allowance = allowance
         self._down = False
@@ -150,7 +153,8 @@ class Bulk:
         first = commands[0][0]
         missing = unavailable()
         try:
-            self._log.accepted(self._request_id, self._caller, [command for _, command in commands], first)
+            commands = await self._within_quota(commands, answers)
+            self._log.accepted(self._request_id, self._caller.id, [command for _, command in commands], first)
             for step in steps(commands):
                 await self._step(step, answers)
         except StoreUnavailable as error:
@@ -168,6 +172,14 @@ class Bulk:
         except OSError:
             structlog.get_logger().exception("bulk_log_failed")
 
+    async def _within_quota(self, commands: Sequence[tuple[int, Command]], answers: dict[int, Answer]) -> Sequence[tuple[int, Command]]:
+        """The commands that the key's quota has left; the others are answered."""
+        granted = len(commands) if self._down else await self._identity.granted(self._caller, len(commands))
+        if granted < len(commands):
+            over = self._identity.over_quota(self._caller)
+            answers.update((number, Answer(over.status, "", over)) for number, _ in commands[granted:])
+        return commands[:granted]
+
     async def _step(self, step: Sequence[tuple[int, Command]], answers: dict[int, Answer]) -> None:
         """Carry out commands together; where that fails, in halves, so that only those answer 500 that fail by themselves.
 
@@ -177,9 +189,9 @@ class Bulk:
             raise StoreUnavailable("given up in this request")
         try:
             if isinstance(step[0][1], NewPayment):
-                given = await self._payments.create([command for _, command in step if isinstance(command, NewPayment)])
+                given = await self._payments.create(self._caller, [command for _, command in step if isinstance(command, NewPayment)])
             else:
-                given = await self._payments.change([command for _, command in step if not isinstance(command, NewPayment)])
+                given = await self._payments.change(self._caller, [command for _, command in step if not isinstance(command, NewPayment)])
             answers.update(zip((number for number, _ in step), given, strict=True))
         except StoreUnavailable:
             raise

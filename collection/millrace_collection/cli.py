@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 import click
@@ -19,10 +20,12 @@ from millrace_collection.store import ApiKey, StoreUnavailable
 from millrace_contracts import exit_codes
 from millrace_contracts.identity import SCOPES
 from millrace_contracts.settings import NamesSettings, RuntimeSettings
+from millrace_contracts.values.instants import parse_bound
 from millrace_runtime.listening import address_for, port_for
 
 Result = TypeVar("Result")
 KEY_COMMAND_SECONDS = 10.0
+MOST_MERCHANTS = 1_000
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -92,21 +95,49 @@ def keys() -> None:
     """Create, list and revoke API keys. Only hashes are kept: a key is shown once."""
 
 
+def _expiry(context: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        expires = parse_bound(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is {error}") from None
+    if expires <= utc_now():
+        raise click.BadParameter(f"{text} has passed; give an instant that lies ahead")
+    return expires
+
+
 @keys.command("create")
 @click.option("--name", required=True, help="Whose key it is.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="May be given several times.")
+@click.option("--merchant", "merchants", multiple=True, help="Bind the key to this merchant; may be given several times. Default: all.")
+@click.option("--expires", metavar="INSTANT", callback=_expiry, help="The key is refused from then on, such as 2027-01-01T00:00Z.")
+@click.option("--quota", type=click.IntRange(1, 100_000_000), help="Most commands a minute, over all processes; more are answered 429.")
 @AS_JSON
 @click.pass_obj
-def create_key(environ: Mapping[str, str], name: str, scopes: tuple[str, ...], as_json: bool) -> None:
+def create_key(
+    environ: Mapping[str, str],
+    name: str,
+    scopes: tuple[str, ...],
+    merchants: tuple[str, ...],
+    expires: datetime | None,
+    quota: int | None,
+    as_json: bool,
+) -> None:
     """Make an API key and print it, once.
 
+    A key that is bound to merchants answers 403 beyond them, the same whether something is there or not, and opens no users.
+
     \b
-    Example: millrace collection keys create --name shop --scope payments:write --scope users:write
+    Example: millrace collection keys create --name shop --scope payments:write --merchant m1 --expires 2027-01-01T00:00Z
     """
-    text, key = make_key(name, sorted(set(scopes)), utc_now())
+    if len(set(merchants)) > MOST_MERCHANTS:
+        raise click.UsageError(f"--merchant: a key is bound to {MOST_MERCHANTS} merchants at most, and not to {len(set(merchants))}")
+    bound = sorted(set(merchants))
+    text, key = make_key(name, sorted(set(scopes)), utc_now(), merchants=bound, expires_at=expires, quota=quota)
     _with_store(environ, lambda store: store.add_api_key(key))
     if as_json:
-        click.echo(orjson.dumps({"key": text, "id": key.id, "name": name, "scopes": key.scopes}))
+        click.echo(orjson.dumps({"key": text, **_row(key)}))
     else:
         click.echo(text)
         click.echo("This key is shown only now; send it as `Authorization: Bearer <key>`.", err=True)
@@ -122,8 +153,7 @@ def list_keys(environ: Mapping[str, str], as_json: bool) -> None:
         click.echo(orjson.dumps([_row(key) for key in found]))
         return
     for key in found:
-        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "valid"
-        click.echo(f"{key.id}  {key.created_at:%Y-%m-%d %H:%M}  {state:24}  {key.name}  {','.join(key.scopes)}")
+        click.echo(f"{key.id}  {key.created_at:%Y-%m-%d %H:%M}  {_state(key):24}  {key.name}  {','.join(key.scopes)}{_bounds(key)}")
 
 
 @keys.command("revoke")
@@ -136,8 +166,29 @@ def revoke_key(environ: Mapping[str, str], key_id: str) -> int:
     return exit_codes.OK if revoked else exit_codes.DIFFERENT
 
 
+def _state(key: ApiKey) -> str:
+    if key.revoked_at:
+        return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}"
+    if key.expires_at:
+        return f"{'expired' if key.expires_at <= utc_now() else 'valid until'} {key.expires_at:%Y-%m-%d %H:%M}"
+    return "valid"
+
+
+def _bounds(key: ApiKey) -> str:
+    return (f"  of {','.join(key.merchants)}" if key.merchants else "") + (f"  {key.quota}/min" if key.quota else "")
+
+
 def _row(key: ApiKey) -> dict[str, object]:
-    return {"id": key.id, "name": key.name, "scopes": key.scopes, "createdAt": key.created_at, "revokedAt": key.revoked_at}
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": key.scopes,
+        "createdAt": key.created_at,
+        "revokedAt": key.revoked_at,
+        "merchants": key.merchants or None,
+        "expiresAt": key.expires_at,
+        "quota": key.quota,
+    }
 
 
 def _with_store(environ: Mapping[str, str], use: Callable[[MongoStore], Awaitable[Result]]) -> Result:

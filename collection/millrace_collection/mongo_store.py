@@ -110,7 +110,9 @@ class MongoStore:
 
     async def add_api_key(self, key: ApiKey) -> None:
         """Keep a new API key."""
-        row = {"_id": key.id, "name": key.name, "hash": key.hash, "scopes": list(key.scopes), "createdAt": key.created_at}
+        row: Document = {"_id": key.id, "name": key.name, "hash": key.hash, "scopes": list(key.scopes), "createdAt": key.created_at}
+        optional = {"merchants": list(key.merchants), "expiresAt": key.expires_at, "quota": key.quota}
+        row |= {name: value for name, value in optional.items() if value}
         async with self._guarded():
             await self._database[documents.API_KEYS].insert_one(row)
 
@@ -121,6 +123,20 @@ class MongoStore:
                 {"_id": key_id, "revokedAt": {"$exists": False}}, {"$set": {"revokedAt": at}}
             )
         return result.modified_count == 1
+
+    async def take_quota(self, key: ApiKey, minute: datetime, wanted: int) -> int:
+        """One atomic update of the key's document; not a majority's, as a count that is lost with a primary does no harm."""
+        assert key.quota is not None, "a key without a quota is not counted"
+        used = {"$cond": [{"$eq": ["$used.minute", minute]}, "$used.commands", 0]}
+        counted = {"minute": minute, "commands": {"$min": [key.quota, {"$add": [used, wanted]}]}}
+        async with self._guarded():
+            before = (
+                await self._database[documents.API_KEYS]
+                .with_options(write_concern=WriteConcern(1))
+                .find_one_and_update({"_id": key.id}, [{"$set": {"used": counted}}], projection={"used": 1})
+            )
+        last = (before or {}).get("used")
+        return min(wanted, key.quota - (last["commands"] if last and last["minute"] == minute else 0))
 
     async def reserve(self, reservation: Reservation) -> Reservation | None:
         """The unique ``_id`` decides which of two at once executes."""
@@ -194,7 +210,17 @@ def _refund_update(change: RefundChange) -> UpdateOne:
 
 
 def _api_key(row: Document) -> ApiKey:
-    return ApiKey(row["_id"], row["name"], row["hash"], tuple(row["scopes"]), row["createdAt"], row.get("revokedAt"))
+    return ApiKey(
+        row["_id"],
+        row["name"],
+        row["hash"],
+        tuple(row["scopes"]),
+        row["createdAt"],
+        row.get("revokedAt"),
+        tuple(row.get("merchants", ())),
+        row.get("expiresAt"),
+        row.get("quota"),
+    )
 
 
 def _reservation(row: Document) -> Reservation:

@@ -13,13 +13,14 @@ from starlette.routing import Route
 from millrace_collection.bulk import Bulk, Spool, in_the_future
 from millrace_collection.http import body_chunks, json_response, parse, read_body, request_id, services
 from millrace_collection.idempotency import Stored
+from millrace_collection.identity import beyond
 from millrace_collection.keys import derived_key
 from millrace_collection.metrics import COMMANDS
 from millrace_collection.models import PaymentBody, RefundBody, StatusBody
 from millrace_collection.payments import Answer, NewPayment
 from millrace_collection.problems import Problem
-from millrace_collection.store import Change, RefundChange, StatusChange
-from millrace_contracts.identity import SCOPE_PAYMENTS_WRITE
+from millrace_collection.store import ApiKey, Change, RefundChange, StatusChange
+from millrace_contracts.identity import SCOPE_PAYMENTS_READ, SCOPE_PAYMENTS_WRITE
 
 NDJSON = "application/x-ndjson"
 _CHUNK = 1 << 16
@@ -36,8 +37,9 @@ async def create(request: Request) -> Response:
 
     async def execute(reserved_id: str) -> Stored:
         command = NewPayment(body.id or reserved_id, body, at.now())
+        await at.identity.charge(key)
         at.request_log.accepted(request_id(request), key.id, [command])
-        (answer,) = await at.payments.create([command])
+        (answer,) = await at.payments.create(key, [command])
         return _stored(request, "payment", answer, {"id": answer.id})
 
     stored = await at.idempotency.run(key.id, request.headers.get("idempotency-key"), "POST payments", raw, execute)
@@ -57,7 +59,7 @@ async def refund(request: Request) -> Response:
 
     async def execute(reserved_id: str) -> Stored:
         change = RefundChange(payment_id, body.id or reserved_id, body.amount, body.refundedAt, at.now())
-        return await _change(request, key.id, "refund", change, {"id": change.id, "paymentId": payment_id})
+        return await _change(request, key, "refund", change, {"id": change.id, "paymentId": payment_id})
 
     target = f"POST payments/{payment_id}/refunds"
     stored = await at.idempotency.run(key.id, request.headers.get("idempotency-key"), target, raw, execute)
@@ -74,7 +76,7 @@ async def set_status(request: Request) -> Response:
 
     async def execute(_reserved_id: str) -> Stored:
         change = StatusChange(payment_id, body.status, at.now())
-        stored = await _change(request, key.id, "status", change, {"id": payment_id, "status": body.status})
+        stored = await _change(request, key, "status", change, {"id": payment_id, "status": body.status})
         return Stored(200, stored.body)
 
     target = f"PATCH payments/{payment_id}"
@@ -82,10 +84,11 @@ async def set_status(request: Request) -> Response:
     return json_response(stored.body, stored.status)
 
 
-async def _change(request: Request, caller: str, kind: str, change: Change, content: dict[str, Any]) -> Stored:
+async def _change(request: Request, caller: ApiKey, kind: str, change: Change, content: dict[str, Any]) -> Stored:
     at = services(request)
-    at.request_log.accepted(request_id(request), caller, [change])
-    (answer,) = await at.payments.change([change])
+    await at.identity.charge(caller)
+    at.request_log.accepted(request_id(request), caller.id, [change])
+    (answer,) = await at.payments.change(caller, [change])
     return _stored(request, kind, answer, content)
 
 
@@ -110,7 +113,8 @@ async def bulk(request: Request) -> Response:
         at.payments,
         at.request_log,
         request_id=request_id(request),
-        caller=key.id,
+        caller=key,
+        identity=at.identity,
         now=at.now,
         allowance=at.allowance,
     )
@@ -126,15 +130,18 @@ def _drain(spool: Spool) -> Iterator[bytes]:
 
 
 async def read(request: Request) -> Response:
-    """GET /v1/payments/{id}: without the raw user id (I12)."""
+    """GET /v1/payments/{id}: the payment without anything of its customer (I12)."""
     at = services(request)
-    await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_WRITE)
+    key = await at.identity.require(request.headers.get("authorization"), SCOPE_PAYMENTS_READ)
+    await at.identity.charge(key)
     payment_id: str = request.path_params["id"]
     found = (await at.store.payments([payment_id])).get(payment_id)
+    if key.merchants and (found is None or not key.opens(found["merchantId"])):
+        raise beyond(key, f"payment {payment_id}")
     if found is None:
         raise Problem(404, f"id: there is no payment {payment_id}")
     found["id"] = found.pop("_id")
-    found.get("user", {}).pop("id", None)
+    found.pop("user", None)
     return json_response(found)
 
 

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from millrace_collection.directory import Directory
+from millrace_collection.identity import beyond
 from millrace_collection.models import PaymentBody
 from millrace_collection.problems import FieldError, Problem, wrong
-from millrace_collection.store import Change, Document, RefundChange, StatusChange, Store
+from millrace_collection.store import ApiKey, Change, Document, RefundChange, StatusChange, Store
 from millrace_contracts.documents import SCHEMA_VERSION
 
 
@@ -36,14 +37,16 @@ class Payments:
         self._store = store
         self._directory = directory
 
-    async def create(self, commands: Sequence[NewPayment]) -> list[Answer]:
+    async def create(self, caller: ApiKey, commands: Sequence[NewPayment]) -> list[Answer]:
         """Write payments and answer each, in order; a 201 stands for a majority (I1).
+
+        Those of merchants that the caller's key does not open are refused before anything is looked up.
 
         Raises:
             StoreUnavailable: nothing is acknowledged.
         """
         # 1. Look up what the payments refer to, once for all of them.
-        known = await self._directory.known_merchants({command.body.merchantId for command in commands})
+        known = await self._directory.known_merchants({each.body.merchantId for each in commands if caller.opens(each.body.merchantId)})
         keys = {command.body.userId: self._directory.key_of(command.body.userId) for command in commands if command.body.userId}
         users = await self._directory.users(set(keys.values())) if keys else {}
         # 2. Build the documents of those that may be written.
@@ -51,6 +54,9 @@ class Payments:
         indexes: list[int] = []
         built: list[Document] = []
         for index, command in enumerate(commands):
+            if not caller.opens(command.body.merchantId):
+                answers[index] = _refused(command.id, beyond(caller, f"merchant {command.body.merchantId}"))
+                continue
             if command.body.merchantId not in known:
                 answers[index] = _refused(command.id, _unknown_merchant(command.body.merchantId))
                 continue
@@ -66,20 +72,24 @@ class Payments:
             if outcome == "inserted":
                 answers[index] = Answer(201, entry["_id"])
             elif outcome == "exists":
-                answers[index] = _existing(entry, stored.get(entry["_id"]), commands[index].body, twice=entry["_id"] in written)
+                there = stored.get(entry["_id"])
+                if there is not None and not caller.opens(there["merchantId"]):
+                    answers[index] = _refused(entry["_id"], Problem(409, f"id: {entry['_id']} is taken; choose another one"))
+                else:
+                    answers[index] = _existing(entry, there, commands[index].body, twice=entry["_id"] in written)
             else:
                 problem = Problem(422, "The document does not fit the collection's validator; is `millrace mongo-init apply` current?")
                 answers[index] = _refused(entry["_id"], problem)
         return [answers[index] for index in range(len(commands))]
 
-    async def change(self, changes: Sequence[Change]) -> list[Answer]:
+    async def change(self, caller: ApiKey, changes: Sequence[Change]) -> list[Answer]:
         """Apply refunds and changes of status, at most one for each payment, and answer each in order.
 
         Raises:
             StoreUnavailable: nothing is acknowledged.
         """
         before = await self._store.payments({change.payment_id for change in changes})
-        answers = [judge(before.get(change.payment_id), change) for change in changes]
+        answers = [_judged(caller, before.get(change.payment_id), change) for change in changes]
         allowed = [change for change, answer in zip(changes, answers, strict=True) if answer is None]
         if allowed and await self._store.change_payments(allowed) != len(allowed):
             # Another request came between, or a retried write had been made already: the stored payment decides.
@@ -113,6 +123,13 @@ def document(command: NewPayment, key: str | None, user: Document) -> Document:
     if body.device is not None:
         payment.setdefault("user", {})["device"] = body.device.document()
     return payment
+
+
+def _judged(caller: ApiKey, payment: Document | None, change: Change) -> Answer | None:
+    """As ``judge``; a bound key learns nothing of payments of other merchants, not even whether they exist."""
+    if caller.merchants and (payment is None or not caller.opens(payment["merchantId"])):
+        return _refused(_id_of(change), beyond(caller, f"payment {change.payment_id}"))
+    return judge(payment, change)
 
 
 def judge(payment: Document | None, change: Change) -> Answer | None:

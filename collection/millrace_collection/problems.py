@@ -19,13 +19,14 @@ RETRY_AFTER_SECONDS = 2
 _TITLES = {
     400: "The request is malformed",
     401: "No valid API key",
-    403: "The API key lacks a scope",
+    403: "The API key does not open this",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
     413: "The body is too large",
     415: "The media type or coding is not supported",
     422: "The content is not valid",
+    429: "The quota is used up",
     500: "An error of ours",
     503: "MongoDB is not available",
 }

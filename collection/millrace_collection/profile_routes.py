@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
-from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -11,19 +10,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from millrace_collection.http import json_response, parse, read_body, request_id, services
+from millrace_collection.identity import beyond
 from millrace_collection.models import LONGEST_USER_ID, MerchantBody, UserBody
 from millrace_collection.problems import Problem, wrong
 from millrace_collection.store import Document
 from millrace_contracts.documents import MERCHANTS, SCHEMA_VERSION, USER_SENSITIVE_FIELDS, USERS
-from millrace_contracts.identity import SCOPE_MERCHANTS_WRITE, SCOPE_USERS_WRITE
+from millrace_contracts.identity import SCOPE_MERCHANTS_READ, SCOPE_MERCHANTS_WRITE, SCOPE_USERS_READ, SCOPE_USERS_WRITE
 from millrace_contracts.values.identifiers import no_control, no_dot_segment, path_id
 
 
 async def put_merchant(request: Request) -> Response:
     """PUT /v1/merchants/{id}: 201 where it is new, else 200."""
     at = services(request)
-    await at.identity.require(request.headers.get("authorization"), SCOPE_MERCHANTS_WRITE)
     merchant_id: str = request.path_params["id"]
+    await _merchants_key(request, SCOPE_MERCHANTS_WRITE, merchant_id)
     try:
         path_id(merchant_id)
     except ValueError as error:
@@ -38,7 +38,7 @@ async def put_merchant(request: Request) -> Response:
 async def put_user(request: Request) -> Response:
     """PUT /v1/users/{id}: the raw platform id in the path is kept in MongoDB only; the answer names the customer key (I12)."""
     at = services(request)
-    await at.identity.require(request.headers.get("authorization"), SCOPE_USERS_WRITE)
+    await _users_key(request, SCOPE_USERS_WRITE)
     user_id = _user_id(request)
     body = parse(UserBody, await read_body(request, at.settings.max_body_bytes))
     key = at.directory.key_of(user_id)
@@ -57,19 +57,41 @@ async def put_user(request: Request) -> Response:
 async def read_merchant(request: Request) -> Response:
     """GET /v1/merchants/{id}."""
     at = services(request)
-    await at.identity.require(request.headers.get("authorization"), SCOPE_MERCHANTS_WRITE)
     merchant_id: str = request.path_params["id"]
-    return json_response(_shown((await at.store.merchants([merchant_id])).get(merchant_id), f"merchant {merchant_id}", "id"))
+    await _merchants_key(request, SCOPE_MERCHANTS_READ, merchant_id)
+    found = (await at.store.merchants([merchant_id])).get(merchant_id)
+    if found is None:
+        raise Problem(404, f"id: there is no merchant {merchant_id}")
+    return json_response({"id": merchant_id, **{name: value for name, value in found.items() if name != "_id"}})
 
 
 async def read_user(request: Request) -> Response:
-    """GET /v1/users/{id}: the profile without its sensitive fields (I12)."""
+    """GET /v1/users/{id}: the profile without its sensitive fields and without the customer key (I12)."""
     at = services(request)
-    await at.identity.require(request.headers.get("authorization"), SCOPE_USERS_WRITE)
+    await _users_key(request, SCOPE_USERS_READ)
     key = at.directory.key_of(_user_id(request))
     found = (await at.store.users([key])).get(key)
     shown = None if found is None else {name: value for name, value in found.items() if name not in USER_SENSITIVE_FIELDS}
-    return json_response(_shown(shown, "such user", "key"))
+    if shown is None:
+        raise Problem(404, "id: there is no such user")
+    return json_response({name: value for name, value in shown.items() if name != "_id"})
+
+
+async def _merchants_key(request: Request, scope: str, merchant_id: str) -> None:
+    at = services(request)
+    key = await at.identity.require(request.headers.get("authorization"), scope)
+    if not key.opens(merchant_id):
+        raise beyond(key, f"merchant {merchant_id}")
+    await at.identity.charge(key)
+
+
+async def _users_key(request: Request, scope: str) -> None:
+    """A user is no merchant's own: a key that is bound to merchants opens none."""
+    at = services(request)
+    key = await at.identity.require(request.headers.get("authorization"), scope)
+    if key.merchants:
+        raise beyond(key, "users, who belong to no merchant")
+    await at.identity.charge(key)
 
 
 def _user_id(request: Request) -> str:
@@ -86,12 +108,6 @@ def _user_id(request: Request) -> str:
 
 def _fields(body: BaseModel) -> Document:
     return {**body.model_dump(exclude_none=True), "schemaVersion": SCHEMA_VERSION}
-
-
-def _shown(found: Document | None, what: str, id_name: str) -> dict[str, Any]:
-    if found is None:
-        raise Problem(404, f"id: there is no {what}")
-    return {id_name: found["_id"], **{name: value for name, value in found.items() if name != "_id"}}
 
 
 ROUTES = [

@@ -64,7 +64,7 @@ def build(settings: CollectionSettings, store: Store, *, now: Callable[[], datet
         store=store,
         directory=directory,
         payments=Payments(store, directory),
-        identity=Identity(store, settings.key_cache_seconds),
+        identity=Identity(store, settings.key_cache_seconds, now),
         idempotency=Idempotency(store, now, keys, timedelta(seconds=OPERATIONS_OF_A_REQUEST * settings.retry_seconds)),
         request_log=RequestLog(writer(settings.request_log), directory.key_of),
         now=now,

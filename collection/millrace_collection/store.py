@@ -54,6 +54,15 @@ class ApiKey:
     scopes: tuple[str, ...]
     created_at: datetime
     revoked_at: datetime | None = None
+    merchants: tuple[str, ...] = ()
+    """The merchants that it opens; empty for all."""
+    expires_at: datetime | None = None
+    quota: int | None = None
+    """Most commands a minute, over all processes."""
+
+    def opens(self, merchant_id: object) -> bool:
+        """Whether it may touch what belongs to a merchant."""
+        return not self.merchants or merchant_id in self.merchants
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,9 @@ class Store(Protocol):
 
     async def revoke_api_key(self, key_id: str, at: datetime) -> bool:
         """Revoke; False where there is no such key or it is revoked already."""
+
+    async def take_quota(self, key: ApiKey, minute: datetime, wanted: int) -> int:
+        """Count commands of a key with a quota in a minute; returns how many of ``wanted`` it still has."""
 
     async def reserve(self, reservation: Reservation) -> Reservation | None:
         """Reserve an Idempotency-Key; returns the reservation that stands in the way, or None."""

@@ -28,4 +28,14 @@ class Claims(TypedDict):
 SCOPE_PAYMENTS_WRITE: Final = "payments:write"
 SCOPE_MERCHANTS_WRITE: Final = "merchants:write"
 SCOPE_USERS_WRITE: Final = "users:write"
-SCOPES: Final = (SCOPE_PAYMENTS_WRITE, SCOPE_MERCHANTS_WRITE, SCOPE_USERS_WRITE)
+SCOPE_PAYMENTS_READ: Final = "payments:read"
+SCOPE_MERCHANTS_READ: Final = "merchants:read"
+SCOPE_USERS_READ: Final = "users:read"
+SCOPES: Final = (
+    SCOPE_PAYMENTS_WRITE,
+    SCOPE_MERCHANTS_WRITE,
+    SCOPE_USERS_WRITE,
+    SCOPE_PAYMENTS_READ,
+    SCOPE_MERCHANTS_READ,
+    SCOPE_USERS_READ,
+)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ import psutil
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from millrace_contracts.identity import SCOPES
 from tests.support.ports import free_port, listening_ports
 from tests.support.waiting import wait_until
 
@@ -118,10 +119,10 @@ class CollectionProcess:
         command = [sys.executable, "-m", "millrace", "collection", *arguments]
         return subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)
 
-    def make_key(self, *scopes: str) -> str:
-        """A new API key."""
-        wanted = scopes or ("payments:write", "merchants:write", "users:write")
-        made = self.command("keys", "create", "--name", "test", "--json", *(part for scope in wanted for part in ("--scope", scope)))
+    def make_key(self, *scopes: str, options: Sequence[str] = ()) -> str:
+        """A new API key with these scopes, or all."""
+        named = [part for scope in scopes or SCOPES for part in ("--scope", scope)]
+        made = self.command("keys", "create", "--name", "test", "--json", *named, *options)
         assert made.returncode == 0, made.stderr
         return str(json.loads(made.stdout)["key"])
 

@@ -87,8 +87,9 @@ def test_a_payment_embeds_the_user_without_personal_data(client: httpx.Client, d
         "refunds": [],
         "schemaVersion": 1,
     }
-    assert client.get(answer.headers["location"]).json()["user"]["key"] == customer_key(SECRET, "user 1@x")
-    assert "user 1@x" not in client.get(answer.headers["location"]).text
+    shown = client.get(answer.headers["location"]).text
+    assert json.loads(shown)["amount"] == 1250
+    assert [word for word in ("user", "birthYear", "gold", customer_key(SECRET, "user 1@x")) if word in shown] == []
 
 
 def test_a_user_is_kept_under_the_customer_key_with_everything(client: httpx.Client, database: Database) -> None:
@@ -98,7 +99,7 @@ def test_a_user_is_kept_under_the_customer_key_with_everything(client: httpx.Cli
     assert stored["dateOfBirth"] == datetime(1990, 5, 6, tzinfo=UTC)
     shown = client.get("/v1/users/user%201@x").json()
     assert shown["grade"] == "gold"
-    assert {"userId", "email", "name", "dateOfBirth"} & set(shown) == set()
+    assert {"userId", "email", "name", "dateOfBirth", "key", "_id"} & set(shown) == set()
 
 
 def test_refunds_and_status_over_http(client: httpx.Client, database: Database) -> None:
@@ -205,6 +206,54 @@ def test_an_interrupted_bulk_body_with_an_idempotency_key_can_be_sent_again(clie
     ids = [[json.loads(line)["id"] for line in answer.text.splitlines()] for answer in (first, second)]
     assert ids[0] == ids[1]
     assert database.payments.count_documents({}) == 3
+
+
+def test_a_key_of_one_merchant_touches_nothing_of_another(api: CollectionProcess, client: httpx.Client, database: Database) -> None:
+    client.put("/v1/merchants/m2", json={"name": "Other", "currency": "EUR", "timeZone": "UTC"}).raise_for_status()
+    theirs = client.post("/v1/payments", json={**PAYMENT, "id": "theirs", "merchantId": "m2", "status": "pending"})
+    assert theirs.status_code == 201
+    writes, reads = (
+        api.make_key(*scopes, options=("--merchant", "m1")) for scopes in (("payments:write", "merchants:write"), ("payments:read",))
+    )
+    bound = {"Authorization": f"Bearer {writes}"}
+
+    def asked(payment: str) -> list[tuple[int, str]]:
+        refund = {"id": "r", "amount": 1, "refundedAt": "2026-03-02T08:00:00Z"}
+        lines = [{"op": "refund", "paymentId": payment, **refund}, {"op": "status", "paymentId": payment, "status": "succeeded"}]
+        answers = [
+            client.post(f"/v1/payments/{payment}/refunds", json=refund, headers=bound),
+            client.post(f"/v1/payments/{payment}/refunds", json=refund, headers={**bound, "Idempotency-Key": payment}),
+            client.patch(f"/v1/payments/{payment}", json={"status": "succeeded"}, headers=bound),
+            client.get(f"/v1/payments/{payment}", headers={"Authorization": f"Bearer {reads}"}),
+        ]
+        bulk = client.post("/v1/payments/bulk", content="\n".join(map(json.dumps, lines)), headers=bound).text.splitlines()
+        told = [(each.status_code, each.json()["detail"]) for each in answers]
+        told += [(line["status"], line["error"]["detail"]) for line in map(json.loads, bulk)]
+        return [(status, detail.replace(payment, "?")) for status, detail in told]
+
+    assert asked("theirs") == asked("nowhere")
+    assert {status for status, _ in asked("theirs")} == {403}
+    assert client.post("/v1/payments", json={**PAYMENT, "merchantId": "m2"}, headers=bound).status_code == 403
+    assert client.post("/v1/payments", json={**PAYMENT, "merchantId": "nobody"}, headers=bound).status_code == 403
+    taken = client.post("/v1/payments", json={**PAYMENT, "id": "theirs"}, headers=bound).json()
+    assert (taken["status"], taken["detail"], "errors" in taken) == (409, "id: theirs is taken; choose another one", False)
+    assert client.put("/v1/merchants/m2", json={"name": "Mine", "currency": "EUR", "timeZone": "UTC"}, headers=bound).status_code == 403
+    assert client.get("/v1/payments/theirs", headers=bound).status_code == 403, "writing is not reading"
+    assert client.post("/v1/payments", json={**PAYMENT, "userId": None}, headers=bound).status_code == 201
+    stored = database.payments.find_one({"_id": "theirs"})
+    assert (stored["status"], stored["refunds"], database.merchants.find_one({"_id": "m2"})["name"]) == ("pending", [], "Other")
+
+
+def test_a_quota_holds_over_all_processes_and_is_told_in_a_bulk_body(api: CollectionProcess, client: httpx.Client) -> None:
+    few = {"Authorization": f"Bearer {api.make_key('payments:write', options=('--quota', '3'))}"}
+    body = "".join(json.dumps({"op": "payment", **PAYMENT, "amount": amount}) + "\n" for amount in range(1, 9))
+    statuses = [json.loads(line)["status"] for line in client.post("/v1/payments/bulk", content=body, headers=few).text.splitlines()]
+    refused = client.post("/v1/payments", json=PAYMENT, headers=few)
+    # A minute may end between two requests: then three more are taken.
+    assert statuses == [201] * 3 + [429] * 5
+    assert refused.status_code in (429, 201)
+    if refused.status_code == 429:
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
 
 
 def test_keys_are_scoped_revoked_and_hashed(api: CollectionProcess, client: httpx.Client, database: Database) -> None:

@@ -29,6 +29,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.collections: dict[str, dict[str, Document]] = {"payments": {}, "merchants": {}, "users": {}}
         self.keys: dict[str, ApiKey] = {}
+        self.used: dict[tuple[str, datetime], int] = {}
         self.reservations: dict[str, Reservation] = {}
         self.calls: list[str] = []
         self.down = False
@@ -131,6 +132,13 @@ class FakeStore:
             return False
         self.keys[key_id] = dataclasses.replace(key, revoked_at=at)
         return True
+
+    async def take_quota(self, key: ApiKey, minute: datetime, wanted: int) -> int:
+        self._begin("take_quota")
+        assert key.quota is not None
+        used = self.used.get((key.id, minute), 0)
+        self.used[key.id, minute] = min(key.quota, used + wanted)
+        return min(wanted, key.quota - used)
 
     async def reserve(self, reservation: Reservation) -> Reservation | None:
         self._begin("reserve")

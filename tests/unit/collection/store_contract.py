@@ -122,6 +122,20 @@ class StoreContract:
         assert await store.api_keys() == [dataclasses.replace(key, revoked_at=LATER)]
 
     @pytest.mark.anyio
+    async def test_what_binds_an_api_key_is_kept(self, store: Store) -> None:
+        key = ApiKey("k", "shop", "0" * 64, ("payments:read",), NOW, merchants=("m1", "m2"), expires_at=LATER, quota=3)
+        await store.add_api_key(key)
+        assert await store.api_key("k") == key
+
+    @pytest.mark.anyio
+    async def test_a_quota_is_shared_by_all_who_ask_at_once_and_new_each_minute(self, store: Store) -> None:
+        key = ApiKey("k", "shop", "0" * 64, ("payments:write",), NOW, quota=10)
+        await store.add_api_key(key)
+        granted = await asyncio.gather(*(store.take_quota(key, NOW, wanted) for wanted in (4, 4, 4, 4)))
+        assert sorted(granted) == [0, 2, 4, 4]
+        assert [await store.take_quota(key, NOW + timedelta(minutes=1), wanted) for wanted in (25, 1)] == [10, 0]
+
+    @pytest.mark.anyio
     async def test_one_of_many_reserves_an_idempotency_key(self, store: Store) -> None:
         wanted = [dataclasses.replace(RESERVATION, reserved_id=f"r{n}") for n in range(8)]
         found = await asyncio.gather(*(store.reserve(reservation) for reservation in wanted))

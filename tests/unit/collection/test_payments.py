@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from millrace_collection.models import PaymentBody
 from millrace_collection.payments import NewPayment, Payments, document, judge
 from millrace_collection.services import Services
-from millrace_collection.store import RefundChange, StatusChange, StoreUnavailable
+from millrace_collection.store import ApiKey, RefundChange, StatusChange, StoreUnavailable
 from tests.unit.collection.conftest import NOW
 from tests.unit.collection.fake_store import FakeStore
 
+CALLER = ApiKey("k", "shop", "0" * 64, ("payments:write",), NOW)
 LATER = NOW + timedelta(seconds=1)
 
 
@@ -30,7 +31,7 @@ def new(identifier: str, at: datetime = NOW, **changed: Any) -> NewPayment:
 
 
 async def create(services: Services, *commands: NewPayment) -> list[int]:
-    return [answer.status for answer in await services.payments.create(commands)]
+    return [answer.status for answer in await services.payments.create(CALLER, commands)]
 
 
 @pytest.mark.anyio
@@ -42,8 +43,8 @@ async def test_a_payment_repeated_with_equal_content_is_200(services: Services) 
 @pytest.mark.anyio
 async def test_a_repetition_still_fits_after_a_refund_and_a_final_status(services: Services) -> None:
     assert await create(services, new("a", status="pending")) == [201]
-    await services.payments.change([StatusChange("a", "succeeded", LATER)])
-    await services.payments.change([RefundChange("a", "r", 1, NOW, LATER)])
+    await services.payments.change(CALLER, [StatusChange("a", "succeeded", LATER)])
+    await services.payments.change(CALLER, [RefundChange("a", "r", 1, NOW, LATER)])
     assert await create(services, new("a", at=LATER, status="pending")) == [200]
 
 
@@ -64,7 +65,7 @@ async def test_a_repetition_still_fits_after_a_refund_and_a_final_status(service
 @pytest.mark.anyio
 async def test_a_taken_id_with_other_content_names_the_field(services: Services, changed: dict[str, Any], field: str) -> None:
     assert await create(services, new("a", userId="u1")) == [201]
-    (answer,) = await services.payments.create([new("a", at=LATER, **{"userId": "u1", **changed})])
+    (answer,) = await services.payments.create(CALLER, [new("a", at=LATER, **{"userId": "u1", **changed})])
     assert answer.status == 409
     assert answer.problem is not None
     assert [error.field for error in answer.problem.errors] == [field]
@@ -140,7 +141,7 @@ async def test_of_two_refunds_at_once_the_loser_learns_what_is_left(services: Se
         async def change_payments(self, changes: Any) -> int:
             return await store.change_payments(changes)
 
-    (answer,) = await Payments(Stale(), services.directory).change([changes[1]])
+    (answer,) = await Payments(Stale(), services.directory).change(CALLER, [changes[1]])
     assert answer.status == 422
     assert answer.problem is not None
     assert answer.problem.errors[0].message == "more than the 300 that are left of the payment"
@@ -174,7 +175,7 @@ def test_refunds_in_any_order_never_exceed_the_payment(amounts: list[int]) -> No
         store.collections["payments"]["a"] = {**PAYMENT, "refunds": []}
         payments = Payments(store, None)  # type: ignore[arg-type]
         changes = [RefundChange("a", f"r{index}", amount, NOW, LATER) for index, amount in enumerate(amounts)]
-        answers = [(await payments.change([change]))[0] for change in changes]
+        answers = [(await payments.change(CALLER, [change]))[0] for change in changes]
         accepted = [amount for amount, answer in zip(amounts, answers, strict=True) if answer.status == 201]
         return accepted, sum(refund["amount"] for refund in store.collections["payments"]["a"]["refunds"])
 
