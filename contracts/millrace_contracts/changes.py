@@ -11,8 +11,9 @@ Topic ``<prefix>.<database>.<collection>``; key = the document's id as UTF-8 tex
 
 Dates inside documents are epoch milliseconds, integers stay integers. ``before`` and ``after`` hold the captured fields only.
 Headers: ``content-type`` = application/json, ``schema-version``, and ``millrace-kind`` = ``change`` | ``low-water``.
-The payments connector of Debezium (ExtractNewDocumentState) writes the flattened document instead, with ``__op``,
-``__source_ts_ms``, ``__source_ord`` and ``__deleted`` beside the document's fields; the processors' decoder accepts both.
+The connectors of Debezium (ExtractNewDocumentState) write the flattened document instead, with ``__op``, ``__source_ts_ms``,
+``__source_ord``, ``__source_order`` and ``__deleted`` beside the document's fields; the processors' decoder of payments accepts both.
+``__source_order`` is the part of the resume token that orders the changes of one transaction: the 32 digits behind its first 18.
 
 A low-water marker has a null key, header ``millrace-kind`` = ``low-water`` and is written to EVERY partition of the topic::
 
@@ -48,8 +49,8 @@ class Version:
     """Version of a change: cluster time, ties inside one transaction broken by the resume token's own order.
 
     ``cluster_time`` = seconds << 32 | ordinal (a positive int64 until 2038); ``token`` = the token's ``_data``, which
-    grows strictly from event to event within a cluster and compares as a string; "" for snapshot reads and for
-    Debezium, which sorts before every token of the same cluster time.
+    grows strictly from event to event within a cluster and compares as a string; "" for snapshot reads, which sorts
+    before every token of the same cluster time.
     """
 
     cluster_time: int

@@ -1,7 +1,7 @@
 """Step 1: change events out of Kafka records, and what is wrong with those that are none (DataFrame -> DataFrame, pure).
 
 Accepts the relay's envelope (``op``, ``before``, ``after``, ``source``) and the flattened document of Debezium's payments connector
-(``__op``, ``__source_ts_ms``, ``__source_ord``, ``__deleted`` beside the fields); see contracts/changes.py.
+(``__op``, ``__source_ts_ms``, ``__source_ord``, ``__source_order``, ``__deleted`` beside the fields); see contracts/changes.py.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def decode(records: DataFrame) -> DataFrame:
         F.when(~flat & _usable(F.col("e.before")), F.col("e.before")).alias("before"),
         F.when(flat & ~deleted, flattened).when(~flat, F.col("e.after")).alias("after"),
         packed(F.coalesce("e.source.ts_ms", "e.__source_ts_ms"), F.coalesce("e.source.ord", "e.__source_ord")).alias("version"),
-        F.coalesce(F.substring(F.col("e.source.token"), TOKEN_TIME + 1, TOKEN_ORDER), F.lit("")).alias("version_order"),
+        F.coalesce(F.substring(F.col("e.source.token"), TOKEN_TIME + 1, TOKEN_ORDER), F.col("e.__source_order"), F.lit("")).alias(
+            "version_order"
+        ),
         F.col(f"e.{CORRUPT}").alias(CORRUPT),
         *(name for name in ORIGIN if name in parsed.columns),
     )

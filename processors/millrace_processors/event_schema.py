@@ -33,7 +33,7 @@ IMAGE = _struct(
 EVENT = StructType(
     [
         *_struct(op=_TEXT, before=IMAGE, after=IMAGE, source=_struct(ts_ms=_LONG, ord=_LONG, token=_TEXT)).fields,
-        *_struct(__op=_TEXT, __source_ts_ms=_LONG, __source_ord=_LONG, __deleted=_TEXT).fields,
+        *_struct(__op=_TEXT, __source_ts_ms=_LONG, __source_ord=_LONG, __source_order=_TEXT, __deleted=_TEXT).fields,
         *IMAGE.fields,
         StructField(CORRUPT, _TEXT),
     ]

@@ -39,6 +39,9 @@ _TABLE_PROPERTIES = {
     "read.split.open-file-cost": str(512 * 1024),
 }
 
+# A driver from before a column writes on without it. Iceberg still refuses other columns, and another order of them.
+_HISTORY_PROPERTIES = {"write.spark.accept-any-schema": "true"}
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -80,9 +83,10 @@ class Lake:
         columns = ", ".join(f"{name} {_TYPES.get(name, 'string')}" for name in COLUMNS)
         partition = f"{self._settings.time_partition}(window_start), bucket({self._settings.buckets}, merchant_id)"
         self._create(self.facts, columns, f"PARTITIONED BY ({partition})", {EPOCH: str(time.time_ns() // 1000)})
-        history = "version bigint, deleted boolean, document string, seen_at timestamp"
-        self._create(self.merchants, f"merchant_id string, {history}", "")
-        self._create(self.users, f"user_key string, {history}", "")
+        history = "version bigint, deleted boolean, document string, seen_at timestamp, version_order string"
+        for table, key in ((self.merchants, "merchant_id"), (self.users, "user_key")):
+            self._create(table, f"{key} string, {history}", "", _HISTORY_PROPERTIES)
+            self._evolve(table, "version_order string")
         return [self.facts, self.merchants, self.users]
 
     def declare_certificates(self) -> list[str]:
@@ -100,6 +104,17 @@ class Lake:
     def _create(self, table: str, columns: str, partition: str, more: dict[str, str] | None = None) -> None:
         properties = ", ".join(f"'{key}' = '{value}'" for key, value in (_TABLE_PROPERTIES | (more or {})).items())
         self.session.sql(f"CREATE TABLE IF NOT EXISTS {table} ({columns}) USING iceberg {partition} TBLPROPERTIES ({properties})")
+
+    def _evolve(self, table: str, column: str) -> None:
+        """Give a table from before a column that column, null so far, and a snapshot of that schema: readers name the newest snapshot."""
+        name = column.partition(" ")[0]
+        if name not in self.session.table(table).columns:
+            properties = ", ".join(f"'{key}' = '{value}'" for key, value in _HISTORY_PROPERTIES.items())
+            self.session.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ({properties})")
+            self.session.sql(f"ALTER TABLE {table} ADD COLUMN {column}")
+        newest = self.newest_of(table)
+        if newest is not None and name not in self.session.read.option("versionAsOf", str(newest)).table(table).columns:
+            self.session.table(table).where("false").writeTo(table).append()
 
     def append(self, facts: DataFrame, query: str, batch_id: int) -> None:
         """Step 3: append the facts of one micro-batch in one commit that names it."""

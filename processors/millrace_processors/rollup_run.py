@@ -19,7 +19,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.windows import Grain, from_ms
-from millrace_processors import pruning, rollup_calendar
+from millrace_processors import dimensions, pruning, rollup_calendar
 from millrace_processors.lake import Lake, Snapshot
 from millrace_processors.progress import ProgressTable
 from millrace_processors.rollup_state import RollupProgress, RollupState
@@ -75,9 +75,8 @@ def prepared(config: Config, lake: Lake, session: Session, progress: RollupProgr
 def zones_of(lake: Lake, snapshot: int | None) -> DataFrame:
     """merchant_id, zone of every merchant as of a snapshot of the dimension; zone is null where none is known."""
     reader = lake.session.read if snapshot is None else lake.session.read.option("versionAsOf", str(snapshot))
-    newest = reader.table(lake.merchants).groupBy("merchant_id").agg(F.max_by(F.struct("deleted", "document"), "version").alias("m"))
-    zone = F.when(~F.col("m.deleted"), F.get_json_object("m.document", "$.timeZone"))
-    return newest.select("merchant_id", zone.alias("zone"))
+    zone = F.when(~F.col("deleted"), F.get_json_object("document", "$.timeZone"))
+    return dimensions.newest(reader.table(lake.merchants), "merchant_id").select("merchant_id", zone.alias("zone"))
 
 
 def _kept(lake: Lake, since: RollupState, newest: Snapshot) -> bool:

@@ -142,8 +142,8 @@ _MERCHANTS = View(
             )
         ),
     ),
-    f"(SELECT *, row_number() OVER (PARTITION BY merchant_id ORDER BY version DESC) AS place FROM {MERCHANT_HISTORY}) AS newest "  # noqa: S608
-    "WHERE place = 1 AND NOT deleted",
+    "(SELECT *, row_number() OVER (PARTITION BY merchant_id ORDER BY version DESC, coalesce(version_order, '') DESC) AS place "  # noqa: S608
+    f"FROM {MERCHANT_HISTORY}) AS newest WHERE place = 1 AND NOT deleted",
     MERCHANT_HISTORY,
     timed=False,
 )

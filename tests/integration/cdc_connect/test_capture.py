@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.client_session import ClientSession
 
 from millrace_cdc.connect.client import ConnectClient
 from millrace_contracts.documents import MERCHANT_CAPTURED_FIELDS, USER_SENSITIVE_FIELDS
@@ -95,6 +96,29 @@ def test_versions_are_cluster_times_and_grow(merchants: list[Record]) -> None:
     ]
     assert versions == sorted(set(versions))
     assert all(ms % 1000 == 0 and ordinal > 0 for ms, ordinal in versions), "the cluster time, not the wall clock of the server"
+
+
+def test_changes_of_one_transaction_carry_the_order_of_their_resume_tokens(
+    environ: Settings, database: Any, records: Callable[..., list[Record]], merchants: list[Record]
+) -> None:  # I5
+    def write(session: ClientSession) -> None:
+        database.merchants.insert_one({"_id": "t", **MERCHANT}, session=session)
+        database.users.update_one({"_id": "e" * 22}, {"$set": {"grade": "gold"}}, session=session)  # of the other connector
+        database.merchants.update_one({"_id": "t"}, {"$set": {"name": "Zebra"}}, session=session)
+        database.merchants.delete_one({"_id": "t"}, session=session)
+        database.merchants.insert_one({"_id": "t", **MERCHANT, "name": "Apple"}, session=session)
+
+    with database.watch([{"$match": {"ns.coll": "merchants"}}]) as stream, database.client.start_session() as session:
+        session.with_transaction(write)
+        tokens = [stream.next()["_id"]["_data"] for _ in range(4)]
+    changes = [record.value for record in records("merchants", len(merchants) + 5) if record.key == "t" and record.value]
+    assert [(value["__op"], value["name"]) for value in changes] == [
+        ("c", "Seoul Books"), ("u", "Zebra"), ("d", "Zebra"), ("c", "Apple")
+    ]  # fmt: skip
+    orders = [value["__source_order"] for value in changes]
+    assert orders == [token[18:50] for token in tokens]
+    assert orders == sorted(set(orders))
+    assert len({(value["__source_ts_ms"], value["__source_ord"]) for value in changes}) == 1, "their version alone does not tell"
 
 
 def test_an_update_carries_its_post_image(merchants: list[Record]) -> None:

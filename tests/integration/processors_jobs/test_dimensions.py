@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from typing import Any
@@ -12,9 +13,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from millrace_contracts.documents import MERCHANTS, USERS
 from millrace_contracts.topics import change_topic, dead_letter_topic
+from millrace_contracts.windows import from_ms
 from millrace_processors import rollup_run, sources
 from millrace_processors.dimensions import DimensionBatch
-from tests.integration.processors.events import SECOND
+from millrace_processors.query.engine import Limits, SparkEngine
+from millrace_processors.query.rewriting import Scope, rewrite
+from tests.integration.processors.events import SECOND, token
 from tests.integration.processors_jobs.pipeline import Pipeline
 from tests.support.merchants import SEOUL_BOOKS as BOOKS
 from tests.support.waiting import wait_until
@@ -24,10 +28,14 @@ Record = tuple[str, str | None]
 COLUMNS = "name, grade, country, region, city, business_type, time_zone, currency, status, version"
 
 
-def written(name: str, at: int, document: dict[str, Any] | None = None, op: str = "u") -> Record:
-    """A change of a merchant or user at an ordinal of one second, as Debezium's connectors write it: flattened, deletes rewritten."""
+def written(name: str, at: int, document: dict[str, Any] | None = None, op: str = "u", operation: int | None = 0) -> Record:
+    """A change of a merchant or user at an ordinal of one second, as Debezium's connectors write it: flattened, deletes rewritten.
+
+    ``operation``: its place in its transaction, None for an event from before connectors told it.
+    """
     marks = {"__op": "d" if document is None else op, "__deleted": document is None, "__source_ts_ms": SECOND * 1000, "__source_ord": at}
-    return name, json.dumps({"_id": name, **(document or {}), **marks})
+    order = {} if operation is None else {"__source_order": token(SECOND, at, operation)[18:50]}
+    return name, json.dumps({"_id": name, **(document or {}), **marks, **order})
 
 
 def version(at: int) -> int:
@@ -100,6 +108,98 @@ def test_the_newest_of_each_merchant_is_stored_and_every_version_kept_in_any_ord
     assert history(pipeline, pipeline.lake.merchants, "merchant_id") == kept, "the same versions once more"
     zones = rollup_run.zones_of(pipeline.lake, pipeline.lake.newest_of(pipeline.lake.merchants))
     assert {row[0]: row[1] for row in zones.collect() if row[1] is not None} == {"books": "Asia/Tokyo"}
+
+
+OLD = {**BOOKS, "name": "Zebra", "timeZone": "Asia/Tokyo", "grade": "silver"}
+CONTENTS = (OLD, {**{key: value for key, value in BOOKS.items() if key != "grade"}, "name": "Apple", "timeZone": "America/New_York"}, BOOKS)
+"""By turns: the later one has the smaller texts, and lacks a field, so that no choice of the larger cell is right."""
+
+
+def transactions() -> dict[str, list[tuple[str, dict[str, Any] | None]]]:
+    """Every order of two and three changes of one document that MongoDB allows in a transaction, by a name that tells it."""
+    found: dict[str, list[tuple[str, dict[str, Any] | None]]] = {}
+    for length in (2, 3):
+        for kinds in itertools.product(("insert", "update", "replace", "delete"), repeat=length):
+            there = kinds[0] != "insert"
+            steps: list[tuple[str, dict[str, Any] | None]] = []
+            for kind, content in zip(kinds, CONTENTS, strict=False):
+                if (kind == "insert") == there:
+                    break
+                there = kind != "delete"
+                steps.append(("d", None) if kind == "delete" else ("c" if kind == "insert" else "u", content))
+            else:
+                found["-".join(kinds)] = steps
+    return found
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with-the-token", "from-before-the-token"])
+def test_the_last_change_of_a_transaction_counts_for_every_reader(pipeline: Pipeline, told: bool) -> None:  # I5 I7
+    topic = Topic(pipeline, MERCHANTS)
+    events: dict[str, list[Record]] = {}
+    holds: dict[str, dict[str, Any]] = {}
+    for (kinds, steps), cut in itertools.product(transactions().items(), (0, 1, 2)):
+        name = f"{kinds}/{cut}"
+        made = [written(name, 1, {**BOOKS, "name": "Before"}, "c")] if kinds.startswith("insert") is False else []
+        made += [written(name, 2, content, op, place if told else None) for place, (op, content) in enumerate(steps)]
+        # The next ordinal of the same second: what counts for it must be later than all of the transaction's.
+        made += [written(name, 3, {**BOOKS, "name": "After"}, "c")] if cut == 2 and steps[-1][1] is None else []
+        events[name] = made
+        if (last := json.loads(str(made[-1][1])))["__op"] != "d":
+            holds[name] = last
+    first = [record for name, made in events.items() for record in made[: max(len(made) - 1 - int(name[-1]), 1)]]
+    rest = [record for name, made in events.items() for record in made[max(len(made) - 1 - int(name[-1]), 1) :]]
+    topic.take(first)
+    topic.take(rest)
+    agreed(pipeline, holds)
+    if told:  # the place in the topic is the order of a first delivery only
+        again = random.Random(5).sample(first + rest, len(first + rest))
+        topic.take(again[:40])
+        agreed(pipeline, holds)
+        topic.take(again[40:])
+        agreed(pipeline, holds)
+
+
+def agreed(pipeline: Pipeline, holds: dict[str, dict[str, Any]]) -> None:
+    """Every reader of the merchants' history says what MongoDB holds."""
+    lake = pipeline.lake
+    zones = rollup_run.zones_of(lake, lake.newest_of(lake.merchants)).where("zone IS NOT NULL").collect()
+    assert {row[0]: row[1] for row in zones} == {name: document["timeZone"] for name, document in holds.items()}
+    in_cassandra = {name: (row[0], row[1], row[6]) for name, row in stored(pipeline).items()}
+    expected = {name: (document["name"], document.get("grade"), document["timeZone"]) for name, document in holds.items()}
+    assert in_cassandra == expected
+    engine = SparkEngine(pipeline.spark, lake)
+    scope = Scope(None, everything=True, start=from_ms(0), end=from_ms(1))
+    statement = rewrite("SELECT merchant_id, name, grade, time_zone FROM merchants", scope, engine.sources().tables)
+    answer = engine.run("job", "tenant", statement, Limits(1_000_000, 10_000, 10_000_000), lambda: False)
+    assert {row[0]: row[1:] for row in zip(*answer.table.to_pydict().values(), strict=True)} == expected
+
+
+def test_a_lake_from_before_the_order_gets_the_column_and_keeps_its_rows(pipeline: Pipeline) -> None:
+    lake = pipeline.lake
+    columns = "version bigint, deleted boolean, document string, seen_at timestamp"
+    for table, key in ((lake.merchants, "merchant_id"), (lake.users, "user_key")):
+        pipeline.spark.sql(f"DROP TABLE {table}")
+        pipeline.spark.sql(f"CREATE TABLE {table} ({key} string, {columns}) USING iceberg")
+        values = f"('old', {version(1)}, false, '{json.dumps({'_id': 'old', **OLD})}', current_timestamp())"
+        pipeline.spark.sql(f"INSERT INTO {table} VALUES {values}")
+    before = lake.newest_of(lake.merchants)
+    assert {row.zone for row in rollup_run.zones_of(lake, before).collect()} == {"Asia/Tokyo"}, "a snapshot from before the column"
+
+    lake.declare()
+    agreed_old = {"old": OLD}
+    zones = rollup_run.zones_of(lake, lake.newest_of(lake.merchants)).collect()
+    assert {row[0]: row[1] for row in zones} == {name: document["timeZone"] for name, document in agreed_old.items()}
+    assert {row.zone for row in rollup_run.zones_of(lake, before).collect()} == {"Asia/Tokyo"}
+    newest = lake.newest_of(lake.merchants)
+    lake.declare()
+    assert lake.newest_of(lake.merchants) == newest, "once is enough"
+
+    # The transaction of which the lake has one change already: its others are later.
+    Topic(pipeline, MERCHANTS).take([written("old", 1, CONTENTS[1], "u", 1), written("new", 1, BOOKS, "c")])
+    agreed(pipeline, {"old": CONTENTS[1], "new": BOOKS})
+    assert history(pipeline, lake.merchants, "merchant_id") == {("old", version(1), False), ("new", version(1), False)}
+    pipeline.merchant("from-before", "Asia/Seoul", version(9))  # a driver that does not know the column yet
+    assert ("from-before", version(9), False) in history(pipeline, lake.merchants, "merchant_id")
 
 
 def test_what_can_not_be_read_is_a_dead_letter_and_the_rest_counts(pipeline: Pipeline) -> None:  # I4
