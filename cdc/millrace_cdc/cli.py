@@ -24,6 +24,7 @@ from millrace_cdc.status import status, table
 from millrace_contracts import exit_codes
 from millrace_runtime.logs import configure
 from millrace_runtime.scheduling import schedule
+from millrace_runtime.screen import echo
 from millrace_runtime.stopping import StopSignal
 
 
@@ -108,9 +109,9 @@ def migrate_command(environ: Mapping[str, str], streams: int | None, as_json: bo
     with reported():
         done = migrate(settings, streams, StopSignal())
     if as_json:
-        click.echo(orjson.dumps(done))
+        echo(orjson.dumps(done))
     else:
-        click.echo(f"{done['namespace']}: {done['before']} streams before, {done['after']} now, going on from {done['lowest']}")
+        echo(f"{done['namespace']}: {done['before']} streams before, {done['after']} now, going on from {done['lowest']}")
     return exit_codes.OK
 
 
@@ -147,7 +148,7 @@ def start_from_command(environ: Mapping[str, str], point: str, streams: int | No
     with reported():
         done = start_from(Configuration.load(environ), point, streams, replace, StopSignal())
     text = f"{done['collection']}: {done['streams']} streams begin at {done['words']}; `millrace relay snapshot` sends what is older"
-    click.echo(orjson.dumps(done) if as_json else text)
+    echo(orjson.dumps(done) if as_json else text)
     return exit_codes.OK
 
 
@@ -161,7 +162,7 @@ def status_command(environ: Mapping[str, str], as_json: bool) -> int:
     """
     with reported():
         found = status(Configuration.load(environ))
-    click.echo(orjson.dumps(found) if as_json else table(found))
+    echo(orjson.dumps(found) if as_json else table(found))
     bad = [stream for stream in found["streams"] if stream["historyLost"] or (stream["gap"] and stream["gap"]["to"] is None)]
     return exit_codes.DIFFERENT if bad or not found["fingerprintMatches"] else exit_codes.OK
 
@@ -182,7 +183,7 @@ def snapshot_command(environ: Mapping[str, str], filter_json: str | None, wait: 
         request_id = ask(settings, filter_json)
         while wait and waiting(settings, request_id):
             time.sleep(0.5)
-    click.echo(orjson.dumps({"id": request_id, "done": wait}) if as_json else f"{'done' if wait else 'asked for'}: {request_id}")
+    echo(orjson.dumps({"id": request_id, "done": wait}) if as_json else f"{'done' if wait else 'asked for'}: {request_id}")
     return exit_codes.OK
 
 
@@ -200,7 +201,7 @@ def skip_command(environ: Mapping[str, str], token: str, reason: str) -> int:
     Example: millrace relay skip 826B06E671000000012B02… --reason "18 MB, document was split by hand"
     """
     with reported():
-        click.echo(skip(Configuration.load(environ), token, reason))
+        echo(skip(Configuration.load(environ), token, reason))
     return exit_codes.OK
 
 

@@ -12,6 +12,8 @@ from millrace_cdc.reporting import AS_JSON, reported
 from millrace_cdc.running import Configuration
 from millrace_contracts import exit_codes
 from millrace_contracts.topics import dead_letter_topic
+from millrace_contracts.values.shown_text import in_cell
+from millrace_runtime.screen import echo
 
 
 @click.group("dead-letters")
@@ -34,7 +36,7 @@ def list_command(environ: Mapping[str, str], as_json: bool) -> int:
     with reported():
         for letter in read_letters(settings, dead_letter_topic(settings.names)):
             row = letter.row()
-            click.echo(orjson.dumps(row) if as_json else f"{row['offset']:>6}  {row['key'] or '?'}  {row['reason']}")
+            echo(orjson.dumps(row) if as_json else in_cell(f"{row['offset']:>6}  {row['key'] or '?'}  {row['reason']}"))
     return exit_codes.OK
 
 
@@ -44,7 +46,7 @@ def list_command(environ: Mapping[str, str], as_json: bool) -> int:
 def show_command(environ: Mapping[str, str], number: int) -> int:
     """Print one dead letter as JSON, its document in extended JSON."""
     with reported():
-        click.echo(orjson.dumps(find_letter(Configuration.load(environ), number).whole(), option=orjson.OPT_INDENT_2))
+        echo(orjson.dumps(find_letter(Configuration.load(environ), number).whole(), option=orjson.OPT_INDENT_2))
     return exit_codes.OK
 
 
@@ -55,5 +57,5 @@ def retry_command(environ: Mapping[str, str], number: int) -> int:
     """Send the document of a dead letter as it is now; exit code 6 when it still can not be sent."""
     settings = Configuration.load(environ)
     with reported():
-        click.echo(retry(settings, find_letter(settings, number)))
+        echo(retry(settings, find_letter(settings, number)))
     return exit_codes.OK

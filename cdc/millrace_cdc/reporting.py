@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from millrace_cdc.errors import CaptureError, SourceLost, Unavailable
+from millrace_runtime.screen import echo
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 
@@ -18,7 +19,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except CaptureError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(error.exit_code) from None
 
 

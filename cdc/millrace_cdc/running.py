@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-import click
 import structlog
 from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
@@ -34,6 +33,7 @@ from millrace_cdc.workers import WorkerMetrics, Workers
 from millrace_contracts import topics
 from millrace_contracts.settings import KafkaSettings, NamesSettings, RuntimeSettings
 from millrace_runtime.ops import OpsServer, Readiness
+from millrace_runtime.screen import echo
 from millrace_runtime.stopping import StopSignal
 
 log = structlog.get_logger()
@@ -120,7 +120,7 @@ def operators(
     with server:
         log.info("serving operators", url=server.address)
         if tell:
-            click.echo(server.address)
+            echo(server.address)
             sys.stdout.flush()
         yield
 

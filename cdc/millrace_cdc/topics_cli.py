@@ -26,6 +26,7 @@ from millrace_cdc.reporting import reported
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import KafkaSettings, NamesSettings, Settings
 from millrace_contracts.topics import Topic, declared
+from millrace_runtime.screen import echo
 
 REQUEST_SECONDS = 10.0
 READY_SECONDS = 60.0
@@ -170,8 +171,8 @@ def unready(there: Mapping[str, TopicMetadata], wanted: list[Topic]) -> list[str
 def _report(changes: list[Change], as_json: bool) -> None:
     if as_json:
         rows = [{"sign": change.sign, "topic": change.topic, "detail": change.detail} for change in changes]
-        click.echo(orjson.dumps({"changes": rows}))
+        echo(orjson.dumps({"changes": rows}))
         return
     for change in changes:
-        click.echo(change.line())
-    click.echo(f"{len(changes)} differences" if changes else "the topics are as declared", err=True)
+        echo(change.line())
+    echo(f"{len(changes)} differences" if changes else "the topics are as declared", err=True)

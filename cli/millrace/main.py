@@ -7,6 +7,7 @@ A subcommand gets the merged settings as ``ctx.obj``, a mapping of MILLRACE_ var
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import click
 from millrace.environment import find_home, joined
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import SettingsError
+from millrace_contracts.values.shown_text import on_screen
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "stack": ("millrace_stack.cli", "stack", "Start, stop and look at the local servers."),
@@ -80,10 +82,12 @@ def main() -> None:
     except click.exceptions.Abort:
         code = exit_codes.INTERRUPTED
     except SettingsError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(on_screen(f"Error: {error}"), err=True)
         code = exit_codes.USAGE
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(on_screen(told.getvalue()), err=True, nl=False)
         code = error.exit_code if error.exit_code != 1 else exit_codes.USAGE
     except BrokenPipeError:
         code = exit_codes.OK

@@ -22,6 +22,7 @@ from millrace_contracts.identity import SCOPES
 from millrace_contracts.settings import NamesSettings, RuntimeSettings
 from millrace_contracts.values.instants import parse_bound
 from millrace_runtime.listening import address_for, port_for
+from millrace_runtime.screen import echo
 
 Result = TypeVar("Result")
 KEY_COMMAND_SECONDS = 10.0
@@ -137,10 +138,10 @@ def create_key(
     text, key = make_key(name, sorted(set(scopes)), utc_now(), merchants=bound, expires_at=expires, quota=quota)
     _with_store(environ, lambda store: store.add_api_key(key))
     if as_json:
-        click.echo(orjson.dumps({"key": text, **_row(key)}))
+        echo(orjson.dumps({"key": text, **_row(key)}))
     else:
-        click.echo(text)
-        click.echo("This key is shown only now; send it as `Authorization: Bearer <key>`.", err=True)
+        echo(text)
+        echo("This key is shown only now; send it as `Authorization: Bearer <key>`.", err=True)
 
 
 @keys.command("list")
@@ -150,10 +151,10 @@ def list_keys(environ: Mapping[str, str], as_json: bool) -> None:
     """List the keys without their secrets."""
     found = _with_store(environ, lambda store: store.api_keys())
     if as_json:
-        click.echo(orjson.dumps([_row(key) for key in found]))
+        echo(orjson.dumps([_row(key) for key in found]))
         return
     for key in found:
-        click.echo(f"{key.id}  {key.created_at:%Y-%m-%d %H:%M}  {_state(key):24}  {key.name}  {','.join(key.scopes)}{_bounds(key)}")
+        echo(f"{key.id}  {key.created_at:%Y-%m-%d %H:%M}  {_state(key):24}  {key.name}  {','.join(key.scopes)}{_bounds(key)}")
 
 
 @keys.command("revoke")
@@ -162,7 +163,7 @@ def list_keys(environ: Mapping[str, str], as_json: bool) -> None:
 def revoke_key(environ: Mapping[str, str], key_id: str) -> int:
     """Revoke the key with this id (see `list`); processes notice within MILLRACE_COLLECTION_KEY_CACHE_SECONDS."""
     revoked = _with_store(environ, lambda store: store.revoke_api_key(key_id, utc_now()))
-    click.echo(f"revoked {key_id}" if revoked else f"{key_id}: no valid key has this id", err=not revoked)
+    echo(f"revoked {key_id}" if revoked else f"{key_id}: no valid key has this id", err=not revoked)
     return exit_codes.OK if revoked else exit_codes.DIFFERENT
 
 

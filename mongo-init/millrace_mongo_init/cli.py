@@ -17,6 +17,7 @@ from millrace_mongo_init import declarations
 from millrace_mongo_init.plan import Change, notes, plan
 from millrace_mongo_init.server import AUTHENTICATION_FAILED, SERVER_SELECTION_MS, Document, read
 from millrace_mongo_init.settings import Login, MongoSettings, logins
+from millrace_runtime.screen import echo
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 
@@ -78,14 +79,14 @@ def apply_command(environ: Mapping[str, str], as_json: bool, rebuild_indexes: bo
     def progress(change: Change) -> None:
         done.append(change)
         if not as_json:
-            click.echo(change.line())
+            echo(change.line())
 
     with _connected(environ) as (client, database, users):
         changes, _ = _compare(client, database, users)
         applying.execute(client, changes, rebuild_indexes=rebuild_indexes, progress=progress)
         left, remarks = _compare(client, database, users)
     if as_json:
-        click.echo(orjson.dumps({"database": database, "applied": _rows(done), "left": _rows(left), "notes": remarks}))
+        echo(orjson.dumps({"database": database, "applied": _rows(done), "left": _rows(left), "notes": remarks}))
     else:
         _report(left, remarks, False, f"apply made {len(done)} changes")
     return exit_codes.DIFFERENT if left else exit_codes.OK
@@ -99,13 +100,13 @@ def _compare(client: MongoClient[Document], database: str, users: list[Login]) -
 
 def _report(changes: list[Change], remarks: list[str], as_json: bool, title: str) -> None:
     if as_json:
-        click.echo(orjson.dumps({"changes": _rows(changes), "notes": remarks}))
+        echo(orjson.dumps({"changes": _rows(changes), "notes": remarks}))
         return
     for change in changes:
-        click.echo(change.line())
+        echo(change.line())
     for remark in remarks:
-        click.echo(f"  note: {remark}", err=True)
-    click.echo(f"{title}: {len(changes)} to do" if changes else f"{title}: the server is as declared", err=True)
+        echo(f"  note: {remark}", err=True)
+    echo(f"{title}: {len(changes)} to do" if changes else f"{title}: the server is as declared", err=True)
 
 
 def _rows(changes: list[Change]) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from millrace_processors.command_errors import reported
 from millrace_processors.settings import Config
 from millrace_runtime import logs
 from millrace_runtime.ops import OpsServer
+from millrace_runtime.screen import echo
 from millrace_runtime.stopping import StopSignal
 
 QUERIES = ("payments", "merchants", "users")
@@ -55,9 +56,9 @@ def tables(environ: Mapping[str, str], as_json: bool, store_only: bool) -> None:
             lake = tables.declare_lake(config, spark)
             spark.stop()
     if as_json:
-        click.echo(orjson.dumps({"store": store, "lake": lake}))
+        echo(orjson.dumps({"store": store, "lake": lake}))
     else:
-        click.echo("\n".join([*store, *lake]))
+        echo("\n".join([*store, *lake]))
 
 
 @process.command()

@@ -20,6 +20,7 @@ from millrace_processors.errors import ProcessorsError
 from millrace_processors.schedule import OPS_PORT, Schedule
 from millrace_processors.settings import Config
 from millrace_runtime import logs
+from millrace_runtime.screen import echo
 
 if TYPE_CHECKING:
     from millrace_processors.lake import Lake
@@ -65,7 +66,7 @@ def job(environ: Mapping[str, str], name: str) -> Iterator[tuple[Config, Lake]]:
 
 def show(as_json: bool, summary: dict[str, Any], text: str) -> None:
     """Print a job's summary."""
-    click.echo(orjson.dumps(summary) if as_json else text)
+    echo(orjson.dumps(summary) if as_json else text)
 
 
 def first_all(schedule: Schedule, config: Config, ops_port: int, once: Callable[[bool], None], everything: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from millrace_contracts import exit_codes
 from millrace_processors.jobs_cli import JSON, Instant, job, show
+from millrace_runtime.screen import echo
 from millrace_runtime.stopping import StopSignal
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _run(config: Any, lake: Any, asked: Asked, mode: Mode, seconds: Any) -> Repr
         return reprocessing.preview_kafka(config, lake, part)
 
     def tell(so_far: Reprocessed) -> None:
-        click.echo(f"{so_far.events:,} events, {so_far.refreshed.reports:,} reports, {seconds():.0f} s", err=True)
+        echo(f"{so_far.events:,} events, {so_far.refreshed.reports:,} reports, {seconds():.0f} s", err=True)
 
     return reprocessing.from_kafka(config, lake, part, mode, StopSignal().install(), tell)
 

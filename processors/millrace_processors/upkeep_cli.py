@@ -13,6 +13,7 @@ from millrace_contracts import exit_codes
 from millrace_contracts.reports import PROGRESS_CUSTOMERS, PROGRESS_ROLLUPS
 from millrace_processors.jobs_cli import JSON, Instant, job, show
 from millrace_processors.schedule import OPS_PORT, Schedule
+from millrace_runtime.screen import echo
 
 if TYPE_CHECKING:
     from millrace_processors.auditing import Audited, Window
@@ -55,7 +56,7 @@ def maintain(
         def once() -> None:
             store = tables.connected(config)
             found = [RollupProgress(store, config.names.keyspace, name).load() for name in (PROGRESS_ROLLUPS, PROGRESS_CUSTOMERS)]
-            done = maintenance.run(lake, plan, [each for each in found if each is not None], lambda line: click.echo(line, err=True))
+            done = maintenance.run(lake, plan, [each for each in found if each is not None], lambda line: echo(line, err=True))
             show(as_json, {"tables": [asdict(each) for each in done]}, "\n".join(map(told_table, done)))
 
         Schedule("maintain", every).run(config.runtime, ops_port, once)

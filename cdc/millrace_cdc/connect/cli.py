@@ -14,6 +14,7 @@ from millrace_cdc.connect.offsets_cli import offsets
 from millrace_cdc.connect.plan import Change
 from millrace_cdc.connect.screen import AS_JSON, json_text, session, show_json, status_table
 from millrace_contracts import exit_codes
+from millrace_runtime.screen import echo
 from millrace_runtime.stopping import StopSignal
 
 
@@ -81,7 +82,7 @@ def apply_command(environ: Mapping[str, str], as_json: bool, prune: bool, wait: 
     def progress(change: Change) -> None:
         done.append(change)
         if not as_json:
-            click.echo(change.line())
+            echo(change.line())
 
     with session(environ) as open_session:
         changes, _ = operations.compare(open_session)
@@ -125,7 +126,7 @@ def status_command(environ: Mapping[str, str], names: tuple[str, ...], as_json: 
                 else status_table(found)
             )
             if text != shown:
-                click.echo(text if as_json or not interval else f"{datetime.now(UTC):%H:%M:%S UTC}\n{text}")
+                echo(text if as_json or not interval else f"{datetime.now(UTC):%H:%M:%S UTC}\n{text}")
                 shown = text
             if not interval or stop.wait(interval):
                 return exit_codes.OK if found.good else exit_codes.DIFFERENT
@@ -136,7 +137,7 @@ def _tell(changes: list[Change], notes: list[str], as_json: bool, title: str) ->
         show_json({"changes": [change.row() for change in changes], "notes": notes})
         return
     for change in changes:
-        click.echo(change.line())
+        echo(change.line())
     for note in notes:
-        click.echo(f"  note: {note}", err=True)
-    click.echo(f"{title}: {len(changes)} to do" if changes else f"{title}: the cluster is as declared", err=True)
+        echo(f"  note: {note}", err=True)
+    echo(f"{title}: {len(changes)} to do" if changes else f"{title}: the cluster is as declared", err=True)

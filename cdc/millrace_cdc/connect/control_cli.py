@@ -14,6 +14,7 @@ from millrace_cdc.connect.operations import Action
 from millrace_cdc.connect.screen import AS_JSON, session, show_json, status_table, table
 from millrace_cdc.connect.status import Report
 from millrace_contracts import exit_codes
+from millrace_runtime.screen import echo
 
 WAIT = click.option(
     "--wait", type=click.FloatRange(0), default=applying.SETTLE_SECONDS, show_default=True, metavar="SECONDS", help="0 does not wait."
@@ -66,7 +67,7 @@ def restart(environ: Mapping[str, str], names: tuple[str, ...], failed: bool, ta
             found = operations.restart_task(open_session, names[0], task)
         elif failed:
             done, found = operations.restart_failed(open_session, names, wait=wait)
-            click.echo(f"restarted {', '.join(done)}" if done else "nothing has failed", err=True)
+            echo(f"restarted {', '.join(done)}" if done else "nothing has failed", err=True)
         else:
             for name in names:
                 operations.act(open_session, "restart", name, wait=wait)
@@ -100,7 +101,7 @@ def topics(environ: Mapping[str, str], name: str, reset: bool, as_json: bool) ->
     if as_json:
         show_json(found)
     else:
-        click.echo("\n".join(found) or "none yet")
+        echo("\n".join(found) or "none yet")
     return exit_codes.OK
 
 
@@ -127,7 +128,7 @@ def plugins(environ: Mapping[str, str], name: str | None, every: bool, as_json: 
     if as_json:
         show_json(document)
     else:
-        click.echo(table(columns, rows))
+        echo(table(columns, rows))
     return exit_codes.OK
 
 
@@ -147,15 +148,13 @@ def loggers(environ: Mapping[str, str], logger: str | None, level: str | None, c
     with session(environ) as open_session:
         if logger and level:
             changed = operations.set_level(open_session, logger, level, cluster=cluster)
-            click.echo(
-                f"{logger} is {level.upper()} on every worker" if cluster else f"{len(changed)} loggers are {level.upper()}", err=True
-            )
+            echo(f"{logger} is {level.upper()} on every worker" if cluster else f"{len(changed)} loggers are {level.upper()}", err=True)
             return exit_codes.OK
         found = {logger: open_session.client.logger(logger)} if logger else open_session.client.loggers()
     if as_json:
         show_json({name: entry.model_dump() for name, entry in found.items()})
         return exit_codes.OK
-    click.echo(table(("LOGGER", "LEVEL", "CHANGED"), [(name, entry.level, _when(entry.last_modified)) for name, entry in found.items()]))
+    echo(table(("LOGGER", "LEVEL", "CHANGED"), [(name, entry.level, _when(entry.last_modified)) for name, entry in found.items()]))
     return exit_codes.OK
 
 
@@ -169,7 +168,7 @@ def worker(environ: Mapping[str, str], as_json: bool) -> int:
     if as_json:
         show_json(found)
     else:
-        click.echo("\n".join(f"{name:17} {value}" for name, value in found.items()))
+        echo("\n".join(f"{name:17} {value}" for name, value in found.items()))
     return exit_codes.OK if found["health"] == "healthy" else exit_codes.DIFFERENT
 
 
@@ -180,7 +179,7 @@ def _show(found: Report, as_json: bool) -> None:
     if as_json:
         show_json(found.as_json())
     else:
-        click.echo(status_table(found))
+        echo(status_table(found))
 
 
 def _when(ms: int | None) -> str:

@@ -19,6 +19,7 @@ from typing import Literal, cast, get_args
 from millrace_cdc.connect.errors import DeclarationError
 from millrace_cdc.connect.redaction import holds_secret
 from millrace_contracts.settings import NamesSettings
+from millrace_contracts.values.json_text import loads
 
 State = Literal["running", "paused", "stopped", "absent"]
 
@@ -64,7 +65,7 @@ def load(folder: Path, names: NamesSettings, enable: Collection[str] = ()) -> li
 
 def _read(path: Path, names: NamesSettings, enable: bool) -> Declared:
     try:
-        document = json.loads(path.read_text())
+        document = loads(path.read_bytes(), "it")
     except (OSError, ValueError) as error:
         raise DeclarationError(f"{path.name}: can not be read as JSON ({error})") from None
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):

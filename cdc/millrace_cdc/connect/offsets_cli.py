@@ -13,6 +13,8 @@ from millrace_cdc.connect import offsets as guarded
 from millrace_cdc.connect.models import SourceOffset
 from millrace_cdc.connect.screen import AS_JSON, session, show_json
 from millrace_contracts import exit_codes
+from millrace_contracts.values.json_text import JsonError, loads
+from millrace_runtime.screen import echo
 
 _CLUSTER_TIME = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 NAME = click.argument("name", metavar="CONNECTOR")
@@ -44,7 +46,7 @@ def show_command(environ: Mapping[str, str], name: str, as_json: bool) -> int:
     if as_json:
         show_json([guarded.row(entry) for entry in found])
     else:
-        click.echo("\n".join(_lines(found)))
+        echo("\n".join(_lines(found)))
     return exit_codes.OK
 
 
@@ -110,9 +112,9 @@ def _time(text: str) -> dict[str, Any]:
 
 def _object(option: str, text: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"{option}: is not JSON ({error})") from None
+        document = loads(text, option)
+    except JsonError as error:
+        raise click.UsageError(str(error) if error.field is None else f"{option}: {error}") from None
     if not isinstance(document, dict):
         raise click.UsageError(f"{option}: is not a JSON object")
     return document
@@ -122,8 +124,8 @@ def _tell(moved: guarded.Moved, as_json: bool) -> None:
     if as_json:
         show_json(moved.as_json())
         return
-    click.echo("\n".join(["before", *_lines(moved.before), "after", *_lines(moved.after)]))
-    click.echo(moved.said, err=True)
+    echo("\n".join(["before", *_lines(moved.before), "after", *_lines(moved.after)]))
+    echo(moved.said, err=True)
 
 
 def _lines(found: Sequence[SourceOffset]) -> list[str]:

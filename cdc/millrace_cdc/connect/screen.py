@@ -16,6 +16,8 @@ from millrace_cdc.connect.client import PATIENCE
 from millrace_cdc.connect.session import Session, opened
 from millrace_cdc.connect.status import Report
 from millrace_cdc.reporting import reported
+from millrace_contracts.values.shown_text import in_cell
+from millrace_runtime.screen import echo
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table or lines.")
 WIDTH = 160
@@ -35,7 +37,7 @@ def json_text(document: object) -> str:
 
 def show_json(document: object) -> None:
     """One JSON document on standard output."""
-    click.echo(json_text(document))
+    echo(json_text(document))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -44,7 +46,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*("" if value is None else str(value) for value in row))
+        made.add_row(*("" if value is None else in_cell(str(value)) for value in row))
     out = io.StringIO()
     Console(file=out, width=WIDTH, highlight=False, markup=False, no_color=True, force_terminal=False).print(made)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())

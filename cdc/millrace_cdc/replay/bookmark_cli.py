@@ -17,6 +17,7 @@ from millrace_cdc.replay.points import NAME, Point, parse
 from millrace_cdc.replay.session import session, show_json
 from millrace_cdc.reporting import AS_JSON
 from millrace_contracts import exit_codes
+from millrace_runtime.screen import echo
 
 COLLECTION = click.option("--collection", metavar="NAME", help="payments by default.")
 
@@ -57,7 +58,7 @@ def add(environ: Mapping[str, str], name: str, where: str, note: str, force: boo
     if as_json:
         show_json(_row(made, reach))
     else:
-        click.echo(f"{name}: {place.words}")
+        echo(f"{name}: {place.words}")
     return exit_codes.OK
 
 
@@ -75,8 +76,8 @@ def list_command(environ: Mapping[str, str], collection: str | None, as_json: bo
         return exit_codes.OK
     for each in found.values():
         lost = "" if _reachable(each, reach) else "  lost: the oplog begins later"
-        click.echo(f"{each.name:24}  {instant(each.at[0])}  {each.note}{lost}".rstrip())
-    click.echo(reach.words() if found else "no bookmarks", err=True)
+        echo(f"{each.name:24}  {instant(each.at[0])}  {each.note}{lost}".rstrip())
+    echo(reach.words() if found else "no bookmarks", err=True)
     return exit_codes.OK
 
 
@@ -113,7 +114,7 @@ def show(environ: Mapping[str, str], name: str, collection: str | None, as_json:
     if as_json:
         show_json(answer)
     else:
-        click.echo("\n".join(f"{key:15} {value}" for key, value in answer.items() if value not in (None, "")))
+        echo("\n".join(f"{key:15} {value}" for key, value in answer.items() if value not in (None, "")))
     return exit_codes.OK
 
 
@@ -126,7 +127,7 @@ def remove(environ: Mapping[str, str], name: str, collection: str | None) -> int
     with session(environ, collection, "bookmark") as opened:
         find(opened.namespace, opened.records(), name)
         opened.write(bookmark_key(opened.namespace, name), None)
-    click.echo(f"{name}: removed")
+    echo(f"{name}: removed")
     return exit_codes.OK
 
 

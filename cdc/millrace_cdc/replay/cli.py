@@ -22,6 +22,7 @@ from millrace_cdc.replay.sinks import DrySink, ReplaySink, target_topic
 from millrace_cdc.reporting import AS_JSON
 from millrace_cdc.sink import KafkaSink, producer_config
 from millrace_contracts import exit_codes
+from millrace_runtime.screen import echo
 from millrace_runtime.stopping import StopSignal
 
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -144,13 +145,13 @@ def _run(opened: Session, producer: Producer, made: Replay, stop: StopSignal, as
     topics = target_topic(settings.kafka, settings.names, capture.topics, made.topic)
     own = transactional_id(opened, made.id)
     sink = ReplaySink(producer, topics, own, settings.relay.retry_seconds, lambda: stop.is_set, made.id)
-    click.echo(f"replay {made.id}: if it is stopped, `millrace replay --resume {made.id}` goes on", err=True)
+    echo(f"replay {made.id}: if it is stopped, `millrace replay --resume {made.id}` goes on", err=True)
     with screen.Bar(made) as bar:
         ended = Runner(capture, opened.client, sink, settings.relay, made, stop, bar).run()
     if as_json:
         show_json(screen.ended_json(ended))
     else:
-        click.echo(screen.ended_text(ended))
+        echo(screen.ended_text(ended))
     return exit_codes.OK if ended.finished else exit_codes.INTERRUPTED
 
 
@@ -162,9 +163,9 @@ def _list(opened: Session, as_json: bool) -> int:
     for each in found:
         state = "ended" if each.finished_ms is not None else "unfinished"
         span = f"{instant(each.start_at[0])} to {instant(each.end_at[0])}"
-        click.echo(f"{each.id}  {state:10}  {each.sent:>12,} events  {span}  {each.filter.words()} -> {each.topic}")
+        echo(f"{each.id}  {state:10}  {each.sent:>12,} events  {span}  {each.filter.words()} -> {each.topic}")
     if not found:
-        click.echo("no replays", err=True)
+        echo("no replays", err=True)
     return exit_codes.OK
 
 
@@ -172,4 +173,4 @@ def _tell(answer: Mapping[str, object], text: Callable[[Mapping[str, object]], s
     if as_json:
         show_json(answer)
     else:
-        click.echo(text(answer))
+        echo(text(answer))

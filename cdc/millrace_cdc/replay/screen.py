@@ -18,6 +18,7 @@ from millrace_cdc.replay.keystrings import instant
 from millrace_cdc.replay.records import Replay
 from millrace_cdc.replay.run import Ended
 from millrace_cdc.replay.sinks import DrySink
+from millrace_runtime.screen import echo
 
 EVERY_SECONDS = 5.0
 OPS = {"c": "created", "u": "updated", "d": "deleted", "r": "read"}
@@ -48,7 +49,7 @@ class Bar:
         self._progress.update(self._task, completed=min(at, self._end) - self._start, description=text)
         if not self._terminal and time.monotonic() - self._told >= EVERY_SECONDS:
             self._told = time.monotonic()
-            click.echo(text, err=True)
+            echo(text, err=True)
 
 
 def dry_run_json(found: DrySink, seconds: float, rate: int, facts: Mapping[str, Any]) -> dict[str, Any]:

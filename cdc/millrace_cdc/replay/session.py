@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import click
 import orjson
 
 from millrace_cdc.capture import Capture
@@ -19,6 +18,7 @@ from millrace_cdc.replay.history import History
 from millrace_cdc.reporting import answering, reported
 from millrace_cdc.running import Configuration
 from millrace_runtime import logs
+from millrace_runtime.screen import echo
 
 READ_PATIENCE = 90.0
 """Seconds to read the progress topic to its end: the open transaction of a process that was killed hides it until the broker ends that."""
@@ -74,4 +74,4 @@ def session(environ: Mapping[str, str], collection: str | None, tier: str) -> It
 
 def show_json(document: object) -> None:
     """One JSON document on standard output."""
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

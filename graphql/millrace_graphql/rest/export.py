@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from millrace_contracts.metrics import CUSTOMER_METRICS, METRICS
+from millrace_contracts.values.shown_text import csv_cell
 from millrace_graphql.ranges.answers import Freshness, Series
 from millrace_graphql.ranges.customer_days import CustomerDays
 from millrace_graphql.ranges.merge import instant_texts
@@ -28,7 +29,7 @@ def csv_header() -> str:
 def csv_lines(series: Series) -> str:
     """A line a window; a metric without a value is an empty cell."""
     columns = [*(series.points.metric(metric) for metric in METRICS), series.points.sums("revision").tolist()]
-    key = [_safe(part) for part in (series.merchant_id, series.currency, series.asked.grain.name)]
+    key = [csv_cell(part) for part in (series.merchant_id, series.currency, series.asked.grain.name)]
     rows = zip(series.points.start_texts(), *columns, strict=True)
     return _lines([start, *key, *("" if value is None else value for value in values)] for start, *values in rows)
 
@@ -36,7 +37,7 @@ def csv_lines(series: Series) -> str:
 def customers_csv(days: CustomerDays) -> str:
     """A line a day under a line of names; a day that is not counted yet has empty cells."""
     columns = [days.column(metric) for metric in CUSTOMER_METRICS]
-    merchant = _safe(days.merchant_id)
+    merchant = csv_cell(days.merchant_id)
     rows = zip(instant_texts(days.asked.starts), *columns, strict=True)
     lines = ([start, merchant, *("" if value is None else value for value in values)] for start, *values in rows)
     return _lines([CUSTOMERS_HEADER]) + _lines(lines)
@@ -72,8 +73,3 @@ def _lines(rows: Any) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
-
-
-def _safe(text: str) -> str:
-    """A cell that a spreadsheet does not take for a formula: merchant ids are a caller's own text."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -16,6 +16,7 @@ from millrace_contracts import exit_codes
 from millrace_contracts.values.instants import parse_bound
 from millrace_processors.command_errors import reported
 from millrace_processors.query.serving_cli import serve
+from millrace_runtime.screen import echo
 
 if TYPE_CHECKING:
     from millrace_processors.query.client import Client
@@ -120,13 +121,13 @@ def run(
         body["merchants"] = list(merchants)
     job = client.submit({name: value for name, value in body.items() if value is not None})
     if no_wait:
-        click.echo(job["id"])
+        echo(job["id"])
         return exit_codes.OK
     try:
         job = client.ended(job["id"])
     except KeyboardInterrupt:
         client.cancel(job["id"])
-        click.echo("Cancelled.", err=True)
+        echo("Cancelled.", err=True)
         return exit_codes.INTERRUPTED
     _print(client, job, kind, output)
     return exit_codes.OK
@@ -146,14 +147,14 @@ def status(client: Client, job_id: str | None, as_json: bool) -> int:
     """
     found = [client.job(job_id)] if job_id else client.jobs()
     if as_json:
-        click.echo(orjson.dumps(found[0] if job_id else found))
+        echo(orjson.dumps(found[0] if job_id else found))
         return exit_codes.OK
     for job in found:
-        click.echo(f"{job['id']}  {job['state']:<8}  {job['createdAt']}  {' '.join(job['sql'].split()):.80}")
+        echo(f"{job['id']}  {job['state']:<8}  {job['createdAt']}  {' '.join(job['sql'].split()):.80}")
         if "error" in job:
-            click.echo(f"  {job['error']['detail']}")
+            echo(f"  {job['error']['detail']}")
         elif "rows" in job:
-            click.echo(f"  {told(job)}")
+            echo(f"  {told(job)}")
     return exit_codes.OK
 
 
@@ -183,7 +184,7 @@ def cancel(client: Client, job_id: str) -> int:
     Example:
       millrace query cancel ID
     """
-    click.echo(client.cancel(job_id)["state"])
+    echo(client.cancel(job_id)["state"])
     return exit_codes.OK
 
 
@@ -199,14 +200,14 @@ def views(client: Client, as_json: bool) -> int:
     """
     found = client.views()
     if as_json:
-        click.echo(orjson.dumps(found))
+        echo(orjson.dumps(found))
         return exit_codes.OK
     for view in found["views"]:
-        click.echo(f"{view['name']}: {view['doc']}")
+        echo(f"{view['name']}: {view['doc']}")
         for column in view["columns"]:
-            click.echo(f"  {column['name']:<16} {column['type']:<10} {column['doc']}")
-        click.echo()
-    click.echo("Functions: " + ", ".join(found["functions"]))
+            echo(f"  {column['name']:<16} {column['type']:<10} {column['doc']}")
+        echo()
+    echo("Functions: " + ", ".join(found["functions"]))
     return exit_codes.OK
 
 
@@ -219,7 +220,7 @@ def _print(client: Client, job: dict[str, Any], kind: str, output: str | None) -
             printing.table(next(client.pages(job["id"], "json")).json(), file, MOST_SHOWN)
         else:
             printing.rows((page.content for page in client.pages(job["id"], kind)), kind, file)
-    click.echo(told(job), err=True)
+    echo(told(job), err=True)
 
 
 def told(job: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import IO, Any
 
 import orjson
 
+from millrace_contracts.values.shown_text import in_cell
+
 
 def table(page: dict[str, Any], file: IO[bytes], most: int) -> None:
     """The first page as a table for a person."""
@@ -17,10 +19,10 @@ def table(page: dict[str, Any], file: IO[bytes], most: int) -> None:
 
     shown = Table()
     for column in page["columns"]:
-        shown.add_column(Text(column["name"]), justify="right" if column["type"] in ("bigint", "int", "double") else "left")
+        shown.add_column(Text(in_cell(column["name"])), justify="right" if column["type"] in ("bigint", "int", "double") else "left")
     for row in page["rows"][:most]:
         # Text, not markup: a merchant's name may hold brackets.
-        shown.add_row(*(Text("" if value is None else str(value)) for value in row))
+        shown.add_row(*(Text("" if value is None else in_cell(str(value))) for value in row))
     text = io.StringIO()
     Console(file=text, width=200).print(shown)
     if page["total"] > most:

@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from millrace_contracts.values.shown_text import csv_cell
+
 FORMATS = {"json": "application/json", "csv": "text/csv; charset=utf-8", "arrow": "application/vnd.apache.arrow.stream"}
 
 
@@ -115,13 +117,23 @@ def as_json(page: Page, **more: object) -> bytes:
 
 
 def as_csv(page: Page) -> bytes:
-    """A page as RFC 4180, with a line of names on the first page only, so that pages can be joined."""
+    """A page as RFC 4180, with a line of names on the first page only, so that pages can be joined. No text is taken for a formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     if page.offset == 0:
-        writer.writerow(page.table.column_names)
-    writer.writerows(zip(*_readable(page.table, text_numbers=False), strict=True))
+        writer.writerow(map(csv_cell, page.table.column_names))
+    found = zip(page.table.schema.types, _readable(page.table, text_numbers=False), strict=True)
+    writer.writerows(zip(*(_disarmed(values) if _holds_text(kind) else values for kind, values in found), strict=True))
     return text.getvalue().encode()
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    """Whether values may hold texts of others: all but numbers, instants and the like, whose cells begin with a minus sign rightly."""
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_nested))
+
+
+def _disarmed(values: list[Any]) -> list[Any]:
+    return [None if each is None else csv_cell(str(each)) for each in values]
 
 
 def as_arrow(page: Page) -> bytes:

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import NamesSettings, SettingsError
+from millrace_contracts.values.shown_text import in_cell
+from millrace_runtime.screen import echo
 from millrace_stack.errors import StackError
 from millrace_stack.truth.answers import Api
 from millrace_stack.truth.compare import Comparison, compare
@@ -39,7 +41,7 @@ def truth(environ: Mapping[str, str], sample: int, wait: float, token: str | Non
     distinct customers too up to 4,096, and within the sketch's error above. Exit code 0 all equal, 1 something differs.
     """
     result = check(environ, sample, wait, token)
-    click.echo(json.dumps(result.as_json()) if as_json else "", nl=as_json)
+    echo(json.dumps(result.as_json()) if as_json else "", nl=as_json)
     if not as_json:
         show(result)
     sys.exit(exit_codes.OK if result.equal else exit_codes.DIFFERENT)
@@ -61,7 +63,7 @@ def check(environ: Mapping[str, str], sample: int, wait: float, token: str | Non
 
     def tell(text: str) -> None:
         if sys.stderr.isatty() or said[-1:] != [text[:20]]:
-            click.echo(text, err=True)
+            echo(text, err=True)
         said[:] = [text[:20]]
 
     try:
@@ -102,7 +104,7 @@ def show(result: Comparison, console: Console | None = None) -> None:
     console.print(table)
     console.print(f"MongoDB holds {result.sums.payments:,} succeeded payments and {result.sums.refunds:,} refunds.")
     for difference in result.differences[:_SHOWN]:
-        console.print(str(difference))
+        console.print(in_cell(str(difference)), markup=False)
     if len(result.differences) > _SHOWN:
         console.print(f"… and {len(result.differences) - _SHOWN:,} more; --json names all.")
     console.print("All equal." if result.equal else "Different.")

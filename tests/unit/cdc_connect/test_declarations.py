@@ -113,6 +113,12 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, fields: dict[s
     assert "hunter2" not in caught.value.message
 
 
+def test_a_key_that_is_given_twice_in_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"config": {"tasks.max": "1", "tasks.max": "2"}}')
+    with pytest.raises(DeclarationError, match=r"c\.json: can not be read as JSON \(config\.tasks\.max is given twice\)"):
+        load(tmp_path, NAMES)
+
+
 def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text("{")
     with pytest.raises(DeclarationError, match=r"c\.json: can not be read as JSON"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from datetime import UTC, date, datetime
@@ -48,6 +49,31 @@ def test_csv_quotes_what_needs_it_and_names_the_columns_on_the_first_page_only()
     assert '9007199254740993,0.5,1.50,2026-11-01T10:00:00.000Z,2026-11-01T19:00:00.000,2026-11-01,"a ""b"", c\n",True\r\n' in first
     assert first.endswith(",,,,,,,\r\n")
     assert first.endswith(as_csv(page(offset=2)).decode())
+
+
+ACTS = ['=HYPERLINK("http://e","x")', "\x1b]0;owned\x07", "+1", "-1", "@a", "\u202eb", "safe"]
+
+
+def acting() -> Page:
+    columns = {"=name": pa.array(ACTS), "n": pa.array([-value for value in range(len(ACTS))]), "list": pa.array([[each] for each in ACTS])}
+    return Page(pa.table(columns), 0, None, len(ACTS), truncated=False)
+
+
+def test_csv_holds_no_text_that_acts_and_leaves_numbers_alone() -> None:
+    names, *rows = csv.reader(io.StringIO(as_csv(acting()).decode()))
+    assert names == ["'=name", "n", "list"]
+    shown = ['\'=HYPERLINK("http://e","x")', "\\x1b]0;owned\\x07", "'+1", "'-1", "'@a", "\\u202eb", "safe"]
+    assert [row[0] for row in rows] == shown
+    assert [row[1] for row in rows] == [str(-value) for value in range(len(ACTS))]
+    assert "\x1b" not in as_csv(acting()).decode()
+    assert [row[0] for row in json.loads(as_json(acting()))["rows"]] == ACTS
+
+
+def test_a_table_on_the_screen_holds_no_text_that_acts() -> None:
+    file = io.BytesIO()
+    printing.table(json.loads(as_json(acting())), file, 100)
+    assert "\\x1b]0;owned\\x07" in file.getvalue().decode()
+    assert not {"\x1b", "\x07", "\u202e"} & set(file.getvalue().decode())
 
 
 def test_arrow_is_the_table_itself() -> None:
