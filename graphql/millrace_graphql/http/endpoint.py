@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -17,13 +18,14 @@ from millrace_graphql.errors import ApiError
 from millrace_graphql.http import sse
 from millrace_graphql.http.answers import Answer, Answers, batch, masked, refusal
 from millrace_graphql.http.compression import takes_gzip
-from millrace_graphql.http.headers import JSON_TYPES, RequestHeaders, content_length, matches
+from millrace_graphql.http.headers import RequestHeaders, content_length, matches
 from millrace_graphql.http.negotiation import GRAPHQL, JSON, media_type
-from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, read_body
+from millrace_graphql.http.request import BadRequestError, ClientGoneError, GraphQLRequest, from_body, from_get, is_json, read_body
 from millrace_graphql.http.response_cache import HIT, Entry, ResponseCache
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.identity import Authenticator, Identity
 from millrace_graphql.settings import ApiSettings
+from millrace_runtime.request_headers import fault_of
 
 LARGEST_KEY = 8_192
 """Requests of more bytes than this are not found by their bytes."""
@@ -42,16 +44,25 @@ class GraphQLEndpoint:
         self._max_body_bytes = settings.max_body_bytes
         self._max_batch = settings.max_batch
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
         headers: RequestHeaders = dict(scope["headers"])
+        # Only where a header is given twice, or the body is coded, is every header looked at.
+        if len(headers) != len(scope["headers"]) or b"content-encoding" in headers:
+            fault = fault_of(scope["headers"], scope["method"])
+            if fault is not None:
+                error = BadRequestError(fault.detail, fault.status, fault.headers)
+                return _send_entry(send, refusal(error, _media(headers)))
+        return self._serve(scope, receive, send, headers)  # not awaited here: a coroutine around a coroutine is not free
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders) -> None:
         given = headers.get
         is_get = scope["method"] == "GET"
         body = b""
         authorization = given(b"authorization", b"")
         if is_get:
             asked: bytes = scope["query_string"]
-        elif scope["method"] == "POST" and given(b"content-type") in JSON_TYPES:
+        elif scope["method"] == "POST" and is_json(given(b"content-type", b"")):
             try:
                 asked = body = await read_body(receive, given(b"content-length", b""), self._max_body_bytes)
             except ClientGoneError:
@@ -60,7 +71,7 @@ class GraphQLEndpoint:
                     await _send_entry(send, refusal(BadRequestError("the body did not arrive whole"), JSON))
                 return
             except ApiError as error:
-                await _send_entry(send, refusal(error, media_type(given(b"accept", b"").decode("latin-1")) or JSON))
+                await _send_entry(send, refusal(error, _media(headers)))
                 return
         else:
             asked = b""
@@ -141,6 +152,10 @@ _KINDS = {(is_get, packed): b"%d%d\n%%b\n%%b\n%%b" % (is_get, packed) for is_get
 """What is digested of a request: no header holds a line break, so that no two requests give the same."""
 _EMPTY = {"type": "http.response.body", "body": b""}
 _MISS = (b"x-millrace-cache", b"miss")
+
+
+def _media(headers: RequestHeaders) -> str:
+    return media_type(headers.get(b"accept", b"").decode("latin-1")) or JSON
 
 
 async def _send_entry(send: Send, entry: Entry) -> None:

@@ -11,11 +11,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 from redis.exceptions import RedisError
 
 from millrace_contracts.settings import SettingsError
+from millrace_contracts.values.json_text import loads
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest
 from millrace_graphql.observability import REDIS_FAILURES
@@ -51,7 +51,7 @@ def load_manifest(path: str, variable: str) -> dict[str, str]:
         SettingsError: the file cannot be read or a hash is not its text's.
     """
     try:
-        loaded = orjson.loads(Path(path).read_bytes())
+        loaded = loads(Path(path).read_bytes(), "it")
         found = {entry["id"]: entry["body"] for entry in loaded["operations"]} if "operations" in loaded else loaded
         wrong = next((key for key, text in found.items() if key.removeprefix("sha256:") != digest(text)), None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

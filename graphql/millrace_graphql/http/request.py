@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import orjson
 from starlette.types import Receive
 
+from millrace_contracts.values.json_text import JsonError, loads
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http.headers import JSON_TYPES
 
@@ -54,20 +55,23 @@ def from_body(body: bytes, content_type: bytes, max_batch: int = 0) -> GraphQLRe
     Raises:
         BadRequestError: with the status that fits.
     """
-    if content_type not in JSON_TYPES:
-        _check_type(content_type)
+    if not is_json(content_type):
+        media = content_type.decode("latin-1").partition(";")[0].strip()
+        raise BadRequestError(f"Content-Type: {media!r:.60} is not taken; send application/json in UTF-8", 415)
     try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequestError(f"the body is not JSON: {error}") from None
+        given = loads(body)
+    except JsonError as error:
+        raise BadRequestError(str(error)) from None
     return _batch(given, max_batch) if isinstance(given, list) else checked(given, is_get=False)
 
 
-def _check_type(content_type: bytes) -> None:
+def is_json(content_type: bytes) -> bool:
+    """Whether a content type is JSON in UTF-8, however it is spelt."""
+    if content_type in JSON_TYPES:
+        return True
     media, *parameters = (part.strip().lower() for part in content_type.decode("latin-1").split(";"))
     charset = next((part.removeprefix("charset=").strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
-    if media != "application/json" or charset not in ("utf-8", "utf8"):
-        raise BadRequestError(f"Content-Type: {media!r:.60} is not taken; send application/json in UTF-8", 415)
+    return media == "application/json" and charset in ("utf-8", "utf8")
 
 
 def _batch(given: list[Any], most: int) -> list[GraphQLRequest]:
@@ -85,15 +89,8 @@ def _batch(given: list[Any], most: int) -> list[GraphQLRequest]:
 
 
 def variables_key(request: GraphQLRequest) -> bytes:
-    """Equal bytes of equal variables.
-
-    Raises:
-        BadRequestError: they nest deeper than any variable of ours.
-    """
-    try:
-        return orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        raise BadRequestError("variables: nest too deep to read; no variable of this API is deeper than a list") from None
+    """Equal bytes of equal variables."""
+    return orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS)
 
 
 async def read_body(receive: Receive, content_length: bytes, limit: int) -> bytes:
@@ -129,13 +126,16 @@ def _from_query(query_string: bytes) -> dict[str, Any]:
         given = parse_qs(query_string.decode("ascii"), keep_blank_values=True, max_num_fields=20)
     except ValueError:
         raise BadRequestError("the query string can not be read; encode it and give at most 20 parameters") from None
+    doubled = next((name for name, values in given.items() if len(values) > 1), None)
+    if doubled is not None:
+        raise BadRequestError(f"{doubled:.60} is given twice")
     parameters: dict[str, Any] = {name: values[0] for name, values in given.items()}
     for name in ("variables", "extensions"):
         if parameters.get(name):
             try:
-                parameters[name] = orjson.loads(parameters[name])
-            except orjson.JSONDecodeError as error:
-                raise BadRequestError(f"{name}: not JSON: {error}") from None
+                parameters[name] = loads(parameters[name], name)
+            except JsonError as error:
+                raise BadRequestError(str(error) if error.field is None else f"{name}.{error}") from None
         else:
             parameters.pop(name, None)
     return parameters

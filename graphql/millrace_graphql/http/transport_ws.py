@@ -14,10 +14,12 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from millrace_contracts.values.json_text import JsonError, loads
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest, checked
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.identity import Authenticator, Identity
+from millrace_runtime.request_headers import fault_of
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
@@ -49,6 +51,10 @@ class WebSockets:
             await send({"type": "websocket.close", "code": NOT_ACCEPTABLE, "reason": f"ask for the subprotocol {PROTOCOL}"})
             return
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
+        fault = fault_of(scope["headers"], "GET")
+        if fault is not None:
+            await send({"type": "websocket.close", "code": INVALID, "reason": fault.detail})
+            return
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         connection = _Connection(self, receive, send, header)
         try:
@@ -119,9 +125,9 @@ class _Connection:
         if len(content) > self._server._max_message_bytes:
             raise _Close(INVALID, f"Message longer than {self._server._max_message_bytes} bytes")
         try:
-            found = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            raise _Close(INVALID, "Message is not JSON") from None
+            found = loads(content, "Message")
+        except JsonError as error:
+            raise _Close(INVALID, str(error)) from None
         if not isinstance(found, dict):
             raise _Close(INVALID, "Message is not an object")
         return found

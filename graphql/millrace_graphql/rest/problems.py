@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from millrace_graphql.errors import ApiError, UnauthenticatedError
 from millrace_graphql.http.rate_limit import ThrottledError
+from millrace_runtime.request_headers import fault_of
 
 log = structlog.get_logger()
 MEDIA = "application/problem+json"
@@ -33,6 +34,9 @@ def guarded(handler: Handler) -> Handler:
     """A handler whose errors become problems; an unforeseen one is masked under a reference."""
 
     async def guard(request: Request) -> Response:
+        fault = fault_of(request.scope["headers"], request.method)
+        if fault is not None:
+            return problem(fault.status, "BAD_REQUEST", fault.detail, fault.headers)
         try:
             return await handler(request)
         except ThrottledError as error:

@@ -64,8 +64,11 @@ class Rest:
         self._authenticator = authenticator
 
     def routes(self) -> list[Route]:
-        """The routes, their errors as problem+json."""
-        return [Route(path, guarded(_measured(path, self._timed(getattr(self, name)))), methods=["GET"]) for path, name in PATHS.items()]
+        """The routes, their errors as problem+json. A merchant's id may hold slashes: %2F, which arrives here unescaped."""
+        return [
+            Route(path.replace("{id}", "{id:path}"), guarded(_measured(path, self._timed(getattr(self, name)))), methods=["GET"])
+            for path, name in PATHS.items()
+        ]
 
     def _timed(self, handler: Handler) -> Handler:
         """Within the time budget; what is left of the work is cancelled. An export has it for its first lines."""

@@ -42,6 +42,7 @@ def question(body: Any, settings: QuerySettings, now: datetime) -> Question:
     sql = body.get("sql")
     if not isinstance(sql, str) or not sql.strip():
         raise QueryError("sql: is missing; one SELECT as text", argument="sql")
+    sql = sql.removeprefix("\ufeff")  # the byte order mark of a file of SQL
     if len(sql.encode("utf-8", "replace")) > settings.max_sql_bytes:
         raise TooLargeError(f"sql: is longer than {settings.max_sql_bytes:,} bytes; ask in several queries", argument="sql")
     start, end = _range(body, settings, now)

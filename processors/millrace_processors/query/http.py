@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from millrace_contracts.values.json_text import JsonError, loads
 from millrace_contracts.windows import from_ms
 from millrace_processors.query import grammar, openapi, results
 from millrace_processors.query.asking import question
@@ -28,6 +29,7 @@ from millrace_processors.query.results import FORMATS
 from millrace_processors.query.service import QueryService
 from millrace_processors.query.settings import QuerySettings
 from millrace_processors.query.views import catalogue
+from millrace_runtime.request_headers import fault_of
 
 log = structlog.get_logger()
 JOBS = "/v1/query/jobs"
@@ -110,14 +112,19 @@ class Rest:
             if len(data) > most:
                 raise TooLargeError(f"the body is larger than {most:,} bytes")
         try:
-            return orjson.loads(data)
-        except ValueError as error:
-            raise QueryError(f"the body is no JSON: {error}") from None
+            return loads(bytes(data))
+        except JsonError as error:
+            raise QueryError(str(error), **({} if error.field is None else {"argument": error.field})) from None
 
     def _guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """A handler whose caller is known, and whose errors are problems; an unforeseen one is masked under a reference."""
 
         async def answer(request: Request) -> Response:
+            fault = fault_of(request.scope["headers"], request.method)
+            if fault is not None:
+                refused = problem(fault.status, "BAD_REQUEST", fault.detail)
+                refused.headers.update(fault.headers)
+                return refused
             try:
                 caller = await run_in_threadpool(self.gate.identify, request.headers.get("authorization", ""))
                 return await handler(request, caller)

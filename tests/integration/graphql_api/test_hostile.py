@@ -1,6 +1,7 @@
 """Bad input against the process as it is run: each is refused in its own words and soon, and the next question is answered as before."""
 
 import contextlib
+import gzip
 import json
 import socket
 import time
@@ -183,6 +184,46 @@ def test_a_query_string_that_is_none_is_refused(server: Server) -> None:
 
 BODY = json.dumps({"query": REPORT}).encode()
 LENGTH = f"Content-Length: {len(BODY)}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (["Content-Encoding: gzip"], gzip.compress(BODY), 415),
+        (["Content-Encoding: x-unknown"], BODY, 415),
+        (["Authorization: Bearer x"], BODY, 400),
+        (["OWN"], BODY, 400),
+        ([], b"\xef\xbb\xbf" + BODY, 200),
+        ([], BODY.replace(b"{", b'{"query": "{ a }", ', 1), 400),
+        ([], BODY.decode().encode("utf-16"), 400),
+        (["Accept: text/event-stream"], BODY.replace(b"{", b'{"query": "{ a }", ', 1), 400),
+    ],
+)
+def test_what_other_clients_send_gets_one_right_answer(server: Server, headers: list[str], body: bytes, status: int) -> None:
+    own = f"Authorization: {server.client.headers['authorization']}"
+    more = [own if header == "OWN" else header for header in headers]
+    head = ["POST /graphql HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}", own, *more]
+    assert server.raw("\r\n".join([*head, "", ""]).encode() + body) == status
+    if "Authorization" in str(headers) or "OWN" in headers:
+        assert server.raw("\r\n".join(["GET /v1/merchants HTTP/1.1", "Host: x", own, *more, "", ""]).encode()) == 400
+    server.is_sound()
+
+
+def test_a_merchant_with_a_slash_is_reached_in_rest_and_by_its_own_token_only(
+    server: Server, environ: dict[str, str], store: Store
+) -> None:
+    """I9: the id is the whole text, however it is escaped."""
+    store.merchant("sl/ash", "USD")
+    store.report("sl/ash", START, "USD", Written([Paid(7)]))
+    start = f"start={START:%Y-%m-%dT%H:%M:%SZ}"
+    path = f"/v1/merchants/sl%2Fash/report?{start}&currency=USD"
+    keys = Path(environ["MILLRACE_HOME"]) / "keys"
+    own, others = ({"Authorization": f"Bearer {make_token(keys, 'merchant', [name], 600)}"} for name in ("sl/ash", "sl"))
+    answer = server.client.get(path, headers=own)
+    assert (answer.status_code, answer.json()["merchantId"], str(answer.json()["gross"])) == (200, "sl/ash", "7")
+    assert server.client.get(path, headers=others).status_code == 403
+    series = server.client.get(f"/v1/merchants/sl%2Fash/series.csv?{start}&end=2026-11-08T08:10:00Z&currency=USD", headers=own)
+    assert (series.status_code, "sl/ash" in series.text) == (200, True)
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,8 @@ def test_progress_is_pushed(served: Served, store: Store, merchant: str) -> None
         (["INIT", {"type": "nothing"}], 4400),
         (["INIT", {"type": "subscribe", "payload": {"query": "{ viewer { role } }"}}], 4400),
         (["INIT", {"type": "subscribe", "id": "1", "payload": {"query": 5}}], 4400),
+        (["INIT", '{"type":"subscribe","id":"1","payload":{"query":"{ viewer { role } }","query":"{ viewer { role } }"}}'], 4400),
+        (["INIT", '{"type":"ping","type":"pong"}'], 4400),
         (["INIT", "SUBSCRIBE 1", "SUBSCRIBE 1"], 4409),
         (["INIT", *(f"SUBSCRIBE {n}" for n in range(26))], 4429),
         (["INIT", '{"type":"ping","payload":"' + "x" * 300_000 + '"}'], 4400),
@@ -303,6 +305,15 @@ def test_a_client_that_breaks_the_protocol_is_closed_with_its_code(
                 pass
             assert seen == code
         await served.open_subscriptions(0)
+
+    run(scenario)
+
+
+def test_a_handshake_with_two_authorization_headers_is_closed(served: Served, merchant: str) -> None:
+    async def scenario() -> None:
+        more = f"Authorization: {served.bearer(merchant)}\r\n" * 2
+        async with connected(served.url, more=more) as socket:
+            assert await socket.next() == 4400
 
     run(scenario)
 

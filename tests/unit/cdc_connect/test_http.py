@@ -171,6 +171,21 @@ def test_loggers_plugins_and_topics(client: Client) -> None:
     assert client.delete("/v1/connect/connectors/merchants/topics").json() == []
 
 
+def test_what_every_service_refuses_is_refused_here(client: Client) -> None:
+    path = "/v1/connect/connectors/payments/offsets"
+    doubled = client.patch(path, content=b'{"offset": {"a": 1, "a": 2}}')
+    assert (doubled.status_code, doubled.json()["detail"]) == (400, "offset.a is given twice")
+    coded = client.patch(path, content=b"{}", headers={"Content-Encoding": "gzip"})
+    assert (coded.status_code, coded.headers["accept-encoding"]) == (415, "identity")
+    assert client.patch(path, content="{}".encode("utf-16")).json()["detail"] == "the body is UTF-16; send UTF-8"
+    marked = client.patch(path, content=b"\xef\xbb\xbf{}")
+    assert (marked.status_code, marked.json()["detail"][:28]) == (422, "the body needs exactly one o")
+    own = [*client.headers.items()] * 2
+    for method in ("GET", "PATCH", "DELETE"):
+        answer = Client(client._portal, client._app, {}).request(method, path, headers=own)
+        assert (answer.status_code, answer.json()["detail"][:28]) == (400, "Authorization is given twice")
+
+
 @pytest.mark.parametrize(
     ("body", "status"), [(b"{", 400), (b"[]", 400), (b'{"a": "' + b"x" * 70_000 + b'"}', 413)], ids=["torn", "no object", "large"]
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,8 +222,36 @@ def test_a_body_that_does_not_fit_is_told_by_its_field(web: Web, anne: dict[str,
 
 
 def test_what_is_no_json_and_what_is_too_large_is_refused(web: Web, anne: dict[str, str]) -> None:
-    assert web.post(JOBS, content=b"{", headers=anne).json()["detail"].startswith("the body is no JSON")
+    assert web.post(JOBS, content=b"{", headers=anne).json()["detail"].startswith("the body is not JSON")
     assert web.post(JOBS, content=b" " * 1_000_000, headers=anne).json()["code"] == "LIMIT_EXCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"sql":"SELECT 1","sql":"SELECT 2"}', "sql is given twice"),
+        (b'{"sql":"SELECT 1","start":"2026-11-01","start":"2026-11-02"}', "start is given twice"),
+        ('{"sql":"SELECT 1"}'.encode("utf-16"), "the body is UTF-16; send UTF-8"),
+    ],
+)
+def test_a_body_is_read_as_every_tier_reads_one(web: Web, anne: dict[str, str], body: bytes, words: str) -> None:
+    answer = web.post(JOBS, content=body, headers=anne)
+    assert (answer.status_code, answer.json()["detail"]) == (400, words)
+
+
+def test_a_byte_order_mark_is_skipped_before_the_body_and_before_the_sql(web: Web, anne: dict[str, str]) -> None:
+    marked = b"\xef\xbb\xbf" + json.dumps({"sql": "\ufeff" + SQL["sql"]}).encode()
+    answer = web.post(JOBS, content=marked, headers=anne)
+    assert (answer.status_code, answer.json()["sql"]) == (202, SQL["sql"])
+
+
+def test_a_coded_body_and_two_authorization_headers_are_refused(web: Web, anne: dict[str, str]) -> None:
+    coded = web.post(JOBS, content=gzip.compress(b"{}"), headers={**anne, "Content-Encoding": "gzip"})
+    assert (coded.status_code, coded.headers["accept-encoding"], coded.json()["code"]) == (415, "identity", "BAD_REQUEST")
+    twice = [("Authorization", anne["Authorization"])] * 2
+    for method, path in (("GET", JOBS), ("POST", JOBS), ("GET", "/v1/query/views"), ("DELETE", JOBS + "/x")):
+        answer = web.request(method, path, headers=twice)
+        assert (answer.status_code, answer.json()["detail"][:28]) == (400, "Authorization is given twice")
 
 
 @pytest.mark.parametrize(

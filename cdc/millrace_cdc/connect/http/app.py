@@ -29,7 +29,9 @@ from millrace_cdc.connect.serving_cli import PATIENCE
 from millrace_cdc.connect.session import Session, opened
 from millrace_cdc.connect.settings import OperatorSettings
 from millrace_contracts.settings import RuntimeSettings
+from millrace_contracts.values.json_text import JsonError, loads
 from millrace_runtime import logs
+from millrace_runtime.request_headers import fault_of
 from millrace_runtime.supervised import end_with_supervisor
 
 log = structlog.get_logger()
@@ -89,6 +91,9 @@ def create_app(environ: Mapping[str, str], open_session: Callable[[], AbstractCo
 
 async def _answer(gate: Gate, session: Session, name: str, handler: Handler, request: Request) -> Response:
     try:
+        fault = fault_of(request.scope["headers"], request.method)
+        if fault is not None:
+            raise Problem(fault.status, fault.detail, fault.headers)
         subject = await run_in_threadpool(gate.require_operator, request.headers.get("authorization", ""))
         call = Call(session, request.path_params, dict(request.query_params), await _body(request))
         answer = await run_in_threadpool(handler, call)
@@ -111,9 +116,9 @@ async def _body(request: Request) -> dict[str, Any]:
     if not data:
         return {}
     try:
-        document = orjson.loads(data)
-    except ValueError as error:
-        raise Problem(400, f"the body is not JSON: {error}") from None
+        document = loads(data)
+    except JsonError as error:
+        raise Problem(400, str(error)) from None
     if not isinstance(document, dict):
         raise Problem(400, "the body is not a JSON object")
     return document

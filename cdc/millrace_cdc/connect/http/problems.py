@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 from starlette.responses import Response
 
@@ -16,6 +18,7 @@ _TITLES = {
     405: "Method not allowed",
     409: "Connect's state does not allow it",
     413: "The body is too large",
+    415: "The coding is not supported",
     422: "The content is not valid",
     502: "Kafka Connect failed",
     503: "Kafka Connect is not available",
@@ -35,14 +38,14 @@ _STATUS: tuple[tuple[type[ConnectError], int], ...] = (
 class Problem(Exception):
     """An answer that is not a success."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.status, self.detail, self.headers = status, detail, headers or {}
 
     def response(self) -> Response:
         """The HTTP answer."""
         body = {"type": "about:blank", "title": _TITLES[self.status], "status": self.status, "detail": self.detail}
-        headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(self.status, {})
+        headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(self.status, self.headers)
         return Response(orjson.dumps(body), self.status, headers, media_type="application/problem+json")
 
 
