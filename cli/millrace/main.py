@@ -17,7 +17,6 @@ import click
 from millrace.environment import find_home, joined
 from millrace_contracts import exit_codes
 from millrace_contracts.settings import SettingsError
-from millrace_contracts.values.shown_text import on_screen
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "stack": ("millrace_stack.cli", "stack", "Start, stop and look at the local servers."),
@@ -77,17 +76,19 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command; a user's mistake gets one line and an exit code, never a stack trace."""
+    from millrace_runtime.screen import echo  # not at import: the help of the command imports no other package
+
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = exit_codes.INTERRUPTED
     except SettingsError as error:
-        click.echo(on_screen(f"Error: {error}"), err=True)
+        echo(f"Error: {error}", err=True)
         code = exit_codes.USAGE
     except click.ClickException as error:
         told = io.StringIO()
         error.show(told)
-        click.echo(on_screen(told.getvalue()), err=True, nl=False)
+        echo(told.getvalue(), err=True, nl=False)
         code = error.exit_code if error.exit_code != 1 else exit_codes.USAGE
     except BrokenPipeError:
         code = exit_codes.OK

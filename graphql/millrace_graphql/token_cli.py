@@ -17,6 +17,7 @@ from jwt.algorithms import ECAlgorithm
 
 from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER, Claims, Role
 from millrace_contracts.settings import RuntimeSettings, SettingsError
+from millrace_runtime.screen import echo
 
 PRIVATE_KEY = "token-key.json"
 JWKS = "jwks.json"
@@ -98,6 +99,6 @@ def token(settings: Mapping[str, str], merchants: tuple[str, ...], role: Role, t
         raise click.UsageError(f"--merchant: the role {role} sees every merchant; leave --merchant out")
     made = make_token(Path(settings["MILLRACE_HOME"]) / "keys", role, list(merchants), ttl)
     if as_json:
-        click.echo(json.dumps({"token": made, "role": role, "merchants": list(merchants), "expiresInSeconds": ttl}))
+        echo(json.dumps({"token": made, "role": role, "merchants": list(merchants), "expiresInSeconds": ttl}))
     else:
-        click.echo(made)
+        echo(made)

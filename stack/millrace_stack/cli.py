@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from millrace_contracts import exit_codes
+from millrace_runtime.screen import echo
 from millrace_stack import nginx as local_nginx
 from millrace_stack.artefacts import sets
 from millrace_stack.artefacts.resolve import resolve as resolve_sets
@@ -27,7 +28,7 @@ _started = time.monotonic()
 
 
 def _say(line: str) -> None:
-    click.echo(f"[{time.monotonic() - _started:5.1f} s] {line}", err=True)
+    echo(f"[{time.monotonic() - _started:5.1f} s] {line}", err=True)
 
 
 def _open(environ: Mapping[str, str], report: Callable[[str], None] = _say) -> Stack:
@@ -89,9 +90,7 @@ def up(environ: Mapping[str, str], only: str, as_json: bool) -> None:
         raise click.exceptions.Exit(exit_codes.INTERRUPTED) from None
     if as_json:
         shown = {name: value for name, value in settings.items() if "@" not in value and not name.endswith("SECRET")}
-        click.echo(
-            json.dumps({"home": str(opened.home.path), "settings": shown, "servers": [each.json() for each in opened.status()]}, indent=2)
-        )
+        echo(json.dumps({"home": str(opened.home.path), "settings": shown, "servers": [each.json() for each in opened.status()]}, indent=2))
     else:
         _say(f"ready; addresses are in {opened.home.path}")
 
@@ -111,7 +110,7 @@ def status(environ: Mapping[str, str], as_json: bool) -> None:
     """Show pid, port, memory, uptime and health; exit code 0 when every server is healthy, else 1."""
     found = _open(environ).status()
     if as_json:
-        click.echo(json.dumps([each.json() for each in found], indent=2))
+        echo(json.dumps([each.json() for each in found], indent=2))
     else:
         _print(found)
     if any(each.state != "healthy" for each in found if each.name in ALL):
@@ -173,7 +172,7 @@ def nginx(environ: Mapping[str, str], apis: Sequence[str], collections: Sequence
     chosen = StackSettings.load(environ).chosen_ports() | ({local_nginx.NAME: port} if port else {})
     owned = local_nginx.start(home_of(environ), upstreams, chosen)
     _say(f"{owned.name} is ready (pid {owned.pid})")
-    click.echo(f"http://127.0.0.1:{owned.port}")
+    echo(f"http://127.0.0.1:{owned.port}")
 
 
 @stack.command()
@@ -202,9 +201,9 @@ def _print(found: list[Health]) -> None:
 def _print_log(path: Path, lines: int, follow: bool) -> None:
     with path.open(errors="replace") as file:
         for line in deque(file, maxlen=max(lines, 0)):
-            click.echo(line, nl=False)
+            echo(line, nl=False)
         while follow:
             if line := file.readline():
-                click.echo(line, nl=False)
+                echo(line, nl=False)
             else:
                 time.sleep(0.2)

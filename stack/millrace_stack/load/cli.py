@@ -15,6 +15,7 @@ import click
 from millrace_contracts import exit_codes
 from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.settings import SettingsError
+from millrace_runtime.screen import echo
 from millrace_stack.load.client import CollectionClient
 from millrace_stack.load.run import Pace, Tally, run
 from millrace_stack.load.traffic import Traffic
@@ -75,8 +76,8 @@ def load(environ: Mapping[str, str], /, **options: Any) -> None:
         # Stopped by a person in an outage is no failure.
         error = failed if not tally.seconds or not stopped.is_set() or "stopped while" not in failed.message else None
     if sys.stderr.isatty():
-        click.echo(err=True)
-    click.echo(json.dumps(tally.summary()) if options["as_json"] else _text(tally.summary()))
+        echo(err=True)
+    echo(json.dumps(tally.summary()) if options["as_json"] else _text(tally.summary()))
     if error:
         raise error
     if tally.refused:
@@ -98,7 +99,7 @@ def _run(url: str, key: str, options: Mapping[str, Any], stopped: threading.Even
     )
 
     def client() -> CollectionClient:
-        return CollectionClient(url, key, patience=60.0, stopped=stopped, notify=lambda text: click.echo(text, err=True))
+        return CollectionClient(url, key, patience=60.0, stopped=stopped, notify=lambda text: echo(text, err=True))
 
     maker = client()
     for identifier, body in traffic.merchant_bodies().items():
@@ -111,7 +112,7 @@ def _run(url: str, key: str, options: Mapping[str, Any], stopped: threading.Even
 
 def _live(tally: Tally) -> None:
     seconds = time.monotonic() - tally.started
-    click.echo(f"\r{seconds:6.1f} s  {tally.commands:>9,} commands  {tally.commands / seconds:>8,.0f}/s  ", err=True, nl=False)
+    click.echo(f"\r{seconds:6.1f} s  {tally.commands:>9,} commands  {tally.commands / seconds:>8,.0f}/s  ", err=True, nl=False)  # noqa: TID251 - \r
 
 
 def _setting(environ: Mapping[str, str], given: str | None, variable: str) -> str:
