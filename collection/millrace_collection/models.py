@@ -9,8 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from millrace_collection.instants import Day, Instant
 from millrace_collection.problems import CONTROL_CHARACTER
-from millrace_contracts.documents import CURRENCIES
-from millrace_contracts.values import zones
+from millrace_contracts.values import currencies, zones
 from millrace_contracts.values.identifiers import no_control, no_dot_segment, path_id
 
 LARGEST_AMOUNT = 1_000_000_000_000
@@ -42,13 +41,7 @@ RefundAmount = Annotated[int, Field(strict=True, ge=1, le=LARGEST_AMOUNT)]
 Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST_AMOUNT)]
 
 
-def _known_currency(value: str) -> str:
-    if value not in CURRENCIES:
-        raise ValueError("not a currency that is taken; write an ISO 4217 code in capitals, such as EUR")
-    return value
-
-
-Currency = Annotated[str, AfterValidator(_known_currency)]
+Currency = Annotated[str, AfterValidator(currencies.checked)]
 TimeZone = Annotated[str, AfterValidator(zones.checked)]
 
 

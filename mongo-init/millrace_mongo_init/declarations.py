@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from millrace_contracts.values.currencies import TAKEN
+
 
 class _Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -65,13 +67,20 @@ class Declarations(_Declared):
     roles: dict[str, list[Privilege]]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML with ``!currencies``, which stands for the list of the contracts."""
+
+
+_Loader.add_constructor("!currencies", lambda loader, node: sorted(TAKEN))
+
+
 @cache
 def load() -> Declarations:
     """Read the files of this package."""
     folder = resources.files(__package__) / "declarations"
     texts = {entry.name: entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".yaml")}
     roles = yaml.safe_load(texts.pop("roles.yaml"))["roles"]
-    collections = [yaml.safe_load(texts[name]) for name in sorted(texts)]
+    collections = [yaml.load(texts[name], _Loader) for name in sorted(texts)]  # noqa: S506 - it is a safe one
     return Declarations.model_validate({"collections": collections, "roles": roles})
 
 

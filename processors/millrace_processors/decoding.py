@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from millrace_contracts.documents import PAYMENT_STATUSES
 from millrace_contracts.sketches import LARGEST
+from millrace_contracts.values.currencies import CODE_LENGTH
 from millrace_processors.event_schema import CORRUPT, EVENT, IMAGE
 
 OPS = ("c", "u", "d", "r")
@@ -92,7 +93,7 @@ def _usable_refund(refund: Column) -> Column:
 
 
 def _currency(value: Column) -> Column:
-    return F.length(value) == 3
+    return F.length(value) == CODE_LENGTH
 
 
 def _amount(value: Column) -> Column:

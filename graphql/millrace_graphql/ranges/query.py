@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.metrics import BY_NAME
+from millrace_contracts.values import currencies
 from millrace_contracts.values.zones import UTC, or_utc
 from millrace_graphql.errors import InvalidArgumentError, NotFoundError
 from millrace_graphql.identity import Identity
@@ -70,6 +70,18 @@ def known_zone(merchant: Merchant | None) -> str:
     return or_utc(merchant.time_zone if merchant else None)
 
 
+def _held(series: Series, asked: str | None) -> Series:
+    """A series whose currency, where it was asked for, is listed or in a report of the range: documents written directly may hold any.
+
+    Raises:
+        InvalidArgumentError: it is neither, so that it is a typing error.
+    """
+    if asked and asked not in currencies.TAKEN and asked not in series.currencies:
+        problem = "is not a currency of ISO 4217, and no report of the range has it"
+        raise InvalidArgumentError("currency", asked, problem, "give an ISO 4217 code such as USD")
+    return series
+
+
 class Reports(Store, Counts, Protocol):
     """The store."""
 
@@ -118,14 +130,15 @@ class ReportQueries:
         span = await self.range_of(merchant_id, asked)
         limits = self._settings
         span = within_limits(span, sparse=asked.sparse, max_points=limits.max_points, max_sparse_days=limits.max_sparse_days)
-        return await self.windows(merchant_id, span, asked.currency, groups, sparse=asked.sparse, question=asked)
+        series = await self.windows(merchant_id, span, asked.currency, groups, sparse=asked.sparse, question=asked)
+        return _held(series, asked.currency)
 
     async def report(
         self, caller: Identity, merchant_id: str, start: datetime, *, currency: str | None, groups: frozenset[Group]
     ) -> Series | None:
         """One 10-minute report, as a series of one window; None where nothing was ever reported for it. Raises as ``series`` does."""
         caller.require(merchant_id)
-        series = await self.windows(merchant_id, checked_window(start), currency, groups)
+        series = _held(await self.windows(merchant_id, checked_window(start), currency, groups), currency)
         counters = series.rows[Group.COUNTERS].of(series.currency).between(series.asked.start_ms, series.asked.end_ms)
         return series if len(counters.starts) else None
 
@@ -135,7 +148,7 @@ class ReportQueries:
         zone = check_zone(asked.zone) if asked.zone else await self.zone_of(merchant_id)
         span = replace(await self.range_of(merchant_id, replace(asked, grain=Grain.HOUR, zone=zone)), zone=zone)
         span = within_limits(span, sparse=True, max_points=0, max_sparse_days=self._settings.max_sparse_days)
-        return Grid(await self.windows(merchant_id, span, asked.currency, groups, sparse=True))
+        return Grid(_held(await self.windows(merchant_id, span, asked.currency, groups, sparse=True), asked.currency))
 
     async def comparison(self, series: Series, basis: Basis, groups: frozenset[Group]) -> Comparison:
         """A series beside an earlier period. Raises as ``series`` does."""
@@ -273,6 +286,6 @@ class ReportQueries:
                     f"merchantId: merchant {merchant_id!r:.60} is not known; name a currency or create it", argument="merchantId"
                 )
             return merchant.currency
-        if currency not in CURRENCIES:
-            raise InvalidArgumentError("currency", currency, "is not a currency that is taken here", "give an ISO 4217 code such as USD")
+        if len(currency) != currencies.CODE_LENGTH:
+            raise InvalidArgumentError("currency", currency, "is not a currency", "give an ISO 4217 code such as USD")
         return currency

@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from millrace_contracts import exit_codes
-from millrace_contracts.documents import CURRENCIES
 from millrace_contracts.settings import SettingsError
+from millrace_contracts.values import currencies
 from millrace_runtime.screen import echo
 from millrace_stack.load.client import CollectionClient
 from millrace_stack.load.run import Pace, Tally, run
@@ -26,8 +26,10 @@ _SHARE = click.FloatRange(0, 1)
 def _currencies(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     codes = tuple(part.strip().upper() for part in value.split(",") if part.strip())
     for code in codes:
-        if code not in CURRENCIES:
-            raise click.BadParameter(f"{code!r} is not a currency that the collection tier takes; write ISO 4217 codes such as USD,EUR")
+        try:
+            currencies.checked(code)
+        except ValueError as error:
+            raise click.BadParameter(f"{code!r} is {error}") from None
     if not codes:
         raise click.BadParameter("name at least one ISO 4217 code")
     return codes

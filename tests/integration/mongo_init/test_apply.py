@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, WriteError
 
+from millrace_contracts.values.currencies import TAKEN
 from millrace_mongo_init.cli import mongo_init
 
 Settings = dict[str, str]
@@ -98,6 +99,8 @@ def test_a_plan_after_apply_is_empty_and_no_password_is_printed(environ: Setting
         {"paidAt": 1_700_000_000_000},
         {"status": "lost"},
         {"user": {"id": "u", "key": "A" * 22, "email": "a@b.example"}},
+        {"currency": "ABC"},
+        {"currency": 840},
         {"user": {"id": "u"}},
         {"refunds": [{"id": "r", "amount": 0, "refundedAt": NOW}]},
     ],
@@ -106,6 +109,13 @@ def test_the_validator_refuses_a_payment_that_is_not_one(applied: Settings, admi
     with pytest.raises(WriteError) as refused:
         admin[database].payments.insert_one({**PAYMENT, **wrong})
     assert refused.value.code == 121
+
+
+def test_the_validator_takes_every_currency_that_the_collection_tier_takes(applied: Settings, admin: MongoClient, database: str) -> None:
+    codes = sorted(TAKEN)
+    assert {"XOF", "XAF", "UGX", "PYG", "IQD", "LYD", "PKR", "BGN"} <= set(codes)
+    admin[database].payments.insert_many([{**PAYMENT, "_id": code, "currency": code} for code in codes])
+    assert admin[database].payments.distinct("currency") == codes
 
 
 def test_the_validator_takes_32_and_64_bit_amounts(applied: Settings, admin: MongoClient, database: str) -> None:

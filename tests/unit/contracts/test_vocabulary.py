@@ -75,9 +75,3 @@ def test_the_reports_table_has_every_column_of_a_report() -> None:
     table = next(text for text in reports.statements("k", "{}") if f"k.{reports.REPORTS_TABLE} " in text)
     for column in (*reports.KEY, *reports.CONTENT, "version", "complete_through"):
         assert f"{column} " in table
-
-
-@pytest.mark.parametrize(("currency", "digits"), [("USD", 2), ("KRW", 0), ("KWD", 3)])
-def test_minor_digits_follow_iso_4217(currency: str, digits: int) -> None:
-    assert currency in documents.CURRENCIES
-    assert documents.minor_digits(currency) == digits
