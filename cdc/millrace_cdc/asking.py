@@ -18,6 +18,7 @@ from millrace_cdc.projection import Share
 from millrace_cdc.reporting import answering
 from millrace_cdc.requests import encode_request, request_key
 from millrace_cdc.running import COMMAND_SECONDS, Configuration
+from millrace_contracts.values.json_text import checked
 
 
 def ask(settings: Configuration, filter_json: str | None) -> str:
@@ -44,7 +45,7 @@ def parsed(filter_json: str) -> dict[str, Any]:
         Misconfigured: it is not extended JSON, or holds a value that Python has not, such as a date of the year 10000.
     """
     try:
-        found = json_util.loads(filter_json)
+        found = json_util.loads(checked(filter_json.encode(), "it"))
         if not isinstance(found, dict):
             raise ValueError("it is not an object")
     except (ValueError, TypeError, ArithmeticError, RecursionError, BSONError) as error:

@@ -20,6 +20,7 @@ from millrace_collection.store import ApiKey, StoreUnavailable
 from millrace_contracts import exit_codes
 from millrace_contracts.identity import SCOPES
 from millrace_contracts.settings import NamesSettings, RuntimeSettings
+from millrace_contracts.values.identifiers import no_control
 from millrace_contracts.values.instants import parse_bound
 from millrace_runtime.listening import address_for, port_for
 from millrace_runtime.screen import echo
@@ -108,8 +109,15 @@ def _expiry(context: click.Context, option: click.Parameter, text: str | None) -
     return expires
 
 
+def _plain(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    try:
+        return no_control(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @keys.command("create")
-@click.option("--name", required=True, help="Whose key it is.")
+@click.option("--name", required=True, callback=_plain, help="Whose key it is.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="May be given several times.")
 @click.option("--merchant", "merchants", multiple=True, help="Bind the key to this merchant; may be given several times. Default: all.")
 @click.option("--expires", metavar="INSTANT", callback=_expiry, help="The key is refused from then on, such as 2027-01-01T00:00Z.")

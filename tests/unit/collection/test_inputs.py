@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from millrace_collection.cli import collection
 from tests.unit.collection.fake_store import FakeStore
 
 pytestmark = pytest.mark.anyio
@@ -212,3 +214,9 @@ async def test_a_user_id_in_a_path_has_no_control_characters(client: httpx.Async
     answer = await client.put("/v1/users/a%1Bb", content=USER, headers=JSON)
     assert answer.status_code == 400
     assert "U+001B" in answer.json()["detail"]
+
+
+def test_the_name_of_a_key_has_no_control_characters() -> None:
+    refused = CliRunner().invoke(collection, ["keys", "create", "--name", "a\x1b]0;x", "--scope", "payments:write"], obj={})
+    assert refused.exit_code == 2
+    assert "U+001B at position 1" in refused.output
