@@ -173,7 +173,7 @@ def settings_classes() -> list[type[Settings]]:
     found = []
     for folder in PACKAGES:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if re.search(r"\bclass \w+\(Settings, group=", path.read_text()):
+            if re.search(r"\bclass \w+\(\w*Settings, group=", path.read_text()):
                 module = importlib.import_module(".".join(path.relative_to(ROOT / folder).with_suffix("").parts))
                 found += [
                     each

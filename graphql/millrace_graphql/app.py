@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,8 +26,8 @@ from millrace_graphql.http.rate_limit import RateLimit
 from millrace_graphql.http.response_cache import ResponseCache
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.http.transport_ws import WebSockets
-from millrace_graphql.identity import Authenticator, KeySet
-from millrace_graphql.observability import REGISTRY, observed
+from millrace_graphql.identity import Authenticator
+from millrace_graphql.observability import exposition
 from millrace_graphql.ranges.cassandra import Cassandra
 from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.chunk_cache import ChunkCache
@@ -46,6 +46,7 @@ from millrace_graphql.rest.routes import Rest
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.tracing import Traced, tracing
+from millrace_runtime.access_tokens import Door
 
 REDIS_TIMEOUT_SECONDS = 1.0
 START_SECONDS = 10.0
@@ -80,7 +81,8 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
     chunks = _chunk_cache(servers, changes, settings)
     queries = ReportQueries(ReportStore(cassandra), directory, chunks, settings)
     responses = ResponseCache(changes, settings.response_cache_bytes)
-    authenticator = Authenticator(KeySet(settings.jwks), issuer=settings.issuer, audience=settings.audience, leeway=settings.leeway_seconds)
+    authenticator = Authenticator(Door(settings), leeway=settings.leeway_seconds)
+    authenticator.changed.append(responses.clear)  # answers are found by a token too
     schema = build_schema()
     rate_limit = _rate_limit(servers, settings)
     answers = Answers(schema, queries, settings, responses, _persisted(servers, settings), rate_limit)
@@ -94,10 +96,13 @@ def create_app(environ: Mapping[str, str]) -> Starlette:
         feed.start()
         # A worker that takes another one's place takes its connections too: it has to be able to answer them.
         await cassandra.tried(START_SECONDS)
-        with observed(responses), tracing(settings.traces, ApiSettings.variable("traces")), short_pauses():
+        watch = asyncio.create_task(authenticator.watch(settings.withdrawn_seconds))
+        with tracing(settings.traces, ApiSettings.variable("traces")), short_pauses():
             yield
+        watch.cancel()
         await feed.stop()
         await responses.settle()
+        responses.clear()
         if chunks is not None:
             await chunks.settle()
         await servers.redis.close()
@@ -163,7 +168,8 @@ def _operations(servers: Servers, settings: ApiSettings) -> list[BaseRoute]:
         return Response(orjson.dumps(state), 200 if state["ready"] else 503, media_type="application/json")
 
     async def metrics(request: Request) -> Response:
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        content, media = await asyncio.to_thread(exposition)
+        return Response(content, media_type=media)
 
     return [Route("/health", health), Route("/ready", ready), Route("/metrics", metrics)]
 

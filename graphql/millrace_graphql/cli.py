@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import tempfile
 from collections.abc import Mapping
 
 import click
@@ -12,6 +13,7 @@ from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 
 from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings, RuntimeSettings
+from millrace_graphql.boards import FOLDER_VARIABLE
 from millrace_graphql.settings import ApiSettings
 from millrace_runtime import logs
 from millrace_runtime.listening import address_for, port_for
@@ -53,6 +55,12 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     import structlog
 
     structlog.get_logger().info("serving", url=f"http://{address}:{port}", workers=workers)
+    with tempfile.TemporaryDirectory(prefix="millrace-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder  # where each worker has its numbers, so that any of them shows all
+        _serve(address, port, workers, limits)
+
+
+def _serve(address: str, port: int, workers: int, limits: ApiSettings) -> None:
     Granian(
         "millrace_graphql.server:target",
         factory=True,

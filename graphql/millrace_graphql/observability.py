@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
-from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
 
-from millrace_graphql.tallies import Clock, Clocks, Tallies, Tally
+from millrace_graphql.tallies import BOARD, Clock, Clocks, Gauges, Tallies, Tally
 
 REGISTRY = CollectorRegistry()
 REQUESTS = Tallies("millrace_api_requests", "Requests by operation and outcome.", ["kind", "operation", "outcome"], REGISTRY)
@@ -23,12 +20,14 @@ SECONDS = Clocks(
     REGISTRY,
 )
 CHUNKS = Tallies("millrace_api_chunks", "Column groups of a day looked up in Redis.", ["result"], REGISTRY)
-REDIS_FAILURES = Counter("millrace_api_redis_failures", "Redis did not answer and Cassandra was read instead.", registry=REGISTRY)
+REDIS_FAILURES = Tallies("millrace_api_redis_failures", "Redis did not answer and Cassandra was read instead.", [], REGISTRY).labels()
 DOCUMENTS = Tallies("millrace_api_documents", "GraphQL documents by where their parse and validation came from.", ["result"], REGISTRY)
 
-NOTICES = Counter("millrace_api_notices", "Notices of changed windows taken from Redis.", ["result"], registry=REGISTRY)
-FEED = Gauge("millrace_api_notices_trusted", "1 while notices arrive, so that caches may be used.", registry=REGISTRY)
-RATE_LIMITED = Counter("millrace_api_throttled", "Requests refused because the tenant's points were spent.", registry=REGISTRY)
+NOTICES = Tallies("millrace_api_notices", "Notices of changed windows taken from Redis.", ["result"], REGISTRY)
+FEED = Gauges(
+    "millrace_api_notices_trusted", "1 while notices arrive, so that caches may be used, at every worker.", [], REGISTRY, min
+).labels()
+RATE_LIMITED = Tallies("millrace_api_throttled", "Requests refused because the tenant's points were spent.", [], REGISTRY).labels()
 COST = Clocks(
     "millrace_api_cost_points",
     "Cost of the documents that were run.",
@@ -36,53 +35,30 @@ COST = Clocks(
     (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000),
     REGISTRY,
 ).labels()
-PAUSES = Histogram(
+PAUSES = Clocks(
     "millrace_api_gc_seconds",
     "Time in which the garbage collector walked all but what is set aside, and nobody was answered.",
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
-    registry=REGISTRY,
-)
-SUBSCRIPTIONS = Gauge("millrace_api_subscriptions", "Open subscriptions.", ["transport"], registry=REGISTRY)
+    [],
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
+    REGISTRY,
+).labels()
+SUBSCRIPTIONS = Gauges("millrace_api_subscriptions", "Open subscriptions.", ["transport"], REGISTRY)
 
 
-class Kept(Protocol):
-    """What a response cache counts; plain numbers, since a kept answer takes less time than a Prometheus counter."""
+class _Responses(Tallies):
+    """Of what was found, what was not modified is told apart when it is shown."""
 
-    hits: int
-    misses: int
-    joined: int
-    not_modified: int
-
-    @property
-    def size(self) -> int:
-        """Bytes kept."""
-
-
-_caches: list[Kept] = []
-
-
-class _Responses(Collector):
     def collect(self) -> Iterator[Metric]:
-        found = CounterMetricFamily("millrace_api_responses", "Answers by where they came from.", labels=["result"])
-        found.add_metric(["hit"], sum(cache.hits - cache.not_modified for cache in _caches))
-        found.add_metric(["not_modified"], sum(cache.not_modified for cache in _caches))
-        found.add_metric(["miss"], sum(cache.misses for cache in _caches))
-        found.add_metric(["joined"], sum(cache.joined for cache in _caches))
-        yield found
-        yield GaugeMetricFamily("millrace_api_response_bytes", "Bytes of answers kept.", value=sum(cache.size for cache in _caches))
+        for family in super().collect():
+            numbers = {sample.labels["result"]: sample.value for sample in family.samples}
+            shown = CounterMetricFamily("millrace_api_responses", self._doc, labels=self._labelnames)
+            for result, number in numbers.items():
+                shown.add_metric([result], number - numbers.get("not_modified", 0.0) if result == "hit" else number)
+            yield shown
 
 
-REGISTRY.register(_Responses())
-
-
-@contextmanager
-def observed(cache: Kept) -> Iterator[None]:
-    """Show a response cache's counts while its application runs."""
-    _caches.append(cache)
-    try:
-        yield
-    finally:
-        _caches.remove(cache)
+RESPONSES = _Responses("millrace_api_responses", "Answers by where they came from.", ["result"], REGISTRY)
+RESPONSE_BYTES = Gauges("millrace_api_response_bytes", "Bytes of answers kept.", [], REGISTRY).labels()
 
 
 @lru_cache(2_000)
@@ -103,3 +79,9 @@ def operation_label(name: str | None) -> str:
         return "other"
     _seen.add(name[:60])
     return name[:60]
+
+
+def exposition() -> tuple[bytes, str]:
+    """The metrics of all workers as Prometheus text, and its media type."""
+    with BOARD.snapshot():
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
-from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
-from millrace_contracts.settings import Settings, refuse_default_secret, refuse_plain_keys
+from millrace_contracts.identity import TokenSettings
 
 
-class ApiSettings(Settings, group="API"):
+class ApiSettings(TokenSettings, group="API"):
     """Limits and switches of the data access tier."""
 
-    jwks: str = ""
-    """Path or URL of the JWKS; the local default is <home>/keys/jwks.json."""
-    issuer: str = LOCAL_ISSUER
-    audience: str = AUDIENCE
-    leeway_seconds: int = 30
     introspection: bool = True
     graphiql: bool = True
     chunk_cache: bool = True
@@ -49,6 +41,8 @@ class ApiSettings(Settings, group="API"):
     """Operations that run at once on one WebSocket."""
     document_cache: int = 1_000
     """Documents whose parse and validation are kept; 0 turns the cache off."""
+    document_cache_bytes: int = 33_554_432
+    """Bytes of those documents with their plans, per worker."""
     plans: bool = True
     """Whether an operation that is asked for again runs by a plan; off, graphql-core runs each, with the same answers."""
     max_points: int = 5_000
@@ -71,18 +65,3 @@ class ApiSettings(Settings, group="API"):
     """URL of an OpenTelemetry collector's OTLP/HTTP traces, such as http://localhost:4318/v1/traces; empty records none."""
     cassandra_reads: int = 64
     """Reads in flight to Cassandra per worker."""
-
-    @classmethod
-    def checked(cls, environ: Mapping[str, str]) -> ApiSettings:
-        """Load, with the local default of the JWKS, and refuse the local issuer outside local use.
-
-        Raises:
-            SettingsError: names the variable and the fix.
-        """
-        settings = cls.load(environ)
-        refuse_default_secret(environ, cls.variable("issuer"), settings.issuer, LOCAL_ISSUER)
-        refuse_plain_keys(environ, cls.variable("jwks"), settings.jwks)
-        if settings.jwks:
-            return settings
-        home = Path(environ.get("MILLRACE_HOME", ".millrace"))
-        return settings.model_copy(update={"jwks": str(home / "keys" / "jwks.json")})

@@ -68,6 +68,7 @@ def make_token(folder: Path, role: Role, merchants: list[str], ttl_seconds: int,
         "sub": f"local-{role}",
         "iat": issued,
         "exp": issued + ttl_seconds,
+        "jti": secrets.token_hex(8),
         "role": role,
     }
     if role == "merchant":

@@ -9,9 +9,10 @@ import click
 import structlog
 
 from millrace_cdc.connect.screen import session
-from millrace_cdc.connect.settings import AdminSettings, OperatorSettings
+from millrace_cdc.connect.settings import AdminSettings
 from millrace_cdc.connect.watch import Watch
 from millrace_contracts import exit_codes
+from millrace_contracts.identity import TokenSettings
 from millrace_contracts.settings import RuntimeSettings
 from millrace_runtime import logs
 from millrace_runtime.listening import address_for, port_for
@@ -73,7 +74,7 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
 
     runtime = RuntimeSettings.load(environ)
     # Looked at here, so that a bad setting is one line now and not a worker that dies again and again.
-    OperatorSettings.checked(environ)
+    TokenSettings.checked(environ)
     AdminSettings.load(environ)
     with session(environ, patience=PATIENCE):
         pass

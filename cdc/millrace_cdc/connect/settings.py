@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 
-from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
-from millrace_contracts.settings import Settings, SettingsError, refuse_default_secret, refuse_plain_keys
+from millrace_contracts.settings import Settings, SettingsError
 
 _FOLDER = "connect-config"
 
@@ -45,26 +43,3 @@ class AdminSettings(Settings, group="CONNECT"):
     def enabled(self) -> frozenset[str]:
         """``enable`` as names."""
         return frozenset(name.strip() for name in self.enable.split(",") if name.strip())
-
-
-class OperatorSettings(Settings, group="API"):
-    """How access tokens are verified: the same variables as the API's, so that one identity provider serves both."""
-
-    jwks: str = ""
-    """Path or URL of the JWKS; the local default is <home>/keys/jwks.json."""
-    issuer: str = LOCAL_ISSUER
-    audience: str = AUDIENCE
-    leeway_seconds: int = 30
-
-    @classmethod
-    def checked(cls, environ: Mapping[str, str]) -> OperatorSettings:
-        """Load, with the local default of the JWKS, and refuse the local issuer outside local use.
-
-        Raises:
-            SettingsError: names the variable and the fix.
-        """
-        settings = cls.load(environ)
-        refuse_default_secret(environ, cls.variable("issuer"), settings.issuer, LOCAL_ISSUER)
-        refuse_plain_keys(environ, cls.variable("jwks"), settings.jwks)
-        home = Path(environ.get("MILLRACE_HOME", ".millrace"))
-        return settings if settings.jwks else settings.model_copy(update={"jwks": str(home / "keys" / "jwks.json")})

@@ -23,10 +23,10 @@ from millrace_graphql.http.persisted import PersistedQueries
 from millrace_graphql.http.planned import execute
 from millrace_graphql.http.rate_limit import RateLimit, Throttle, ThrottledError
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest, variables_key
-from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
+from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of, short
 from millrace_graphql.identity import Identity
 from millrace_graphql.observability import COST, operation_label, request_counters
-from millrace_graphql.ranges.changes import Reads
+from millrace_graphql.ranges.changes import Reads, record
 from millrace_graphql.ranges.query import ReportQueries
 from millrace_graphql.settings import ApiSettings
 
@@ -108,7 +108,7 @@ class Answers:
             raise
         except ApiError as error:  # a well-formed request whose document is refused
             return Answer(_entry(_refused_status(media), {"errors": [shown(error)]}, media))
-        document = self.documents.get(text)
+        document = self.documents.get(text, keep=caller is not None)
         node = document.operation(request.operation_name)
         if node is not None and node.name is not None:
             names[0] = node.name.value
@@ -117,18 +117,19 @@ class Answers:
             return Answer(_entry(_refused_status(media), {"errors": [shown(error) for error in document.errors]}, media))
         if caller is None and node and root_fields(document.node, node) - OPEN_FIELDS:
             raise UnauthenticatedError(NEED_TOKEN)
-        if caller is not None:
-            await self._persisted.register(request, text)
         operation = Operation(document, node, request, caller, self._cost(document, node, request))
-        return await self._cached(operation, media)
+        answer = await self._cached(operation, media)
+        if caller is not None:  # and its points are taken
+            await self._persisted.register(request, text, caller.payer)
+        return answer
 
-    async def document(self, request: GraphQLRequest) -> Document:
+    async def document(self, request: GraphQLRequest, caller: Identity | None) -> Document:
         """The document of a request, valid or not.
 
         Raises:
             ApiError: it is not there, or may not run.
         """
-        return self.documents.get(await self._persisted.text(request))
+        return self.documents.get(await self._persisted.text(request), keep=caller is not None)
 
     async def charge(self, document: Document, node: OperationDefinitionNode, request: GraphQLRequest, caller: Identity | None) -> None:
         """Take what an operation costs from its caller's points.
@@ -142,14 +143,15 @@ class Answers:
 
     async def _cached(self, operation: Operation, media: str) -> Answer:
         request, caller = operation.request, operation.caller
-        tenant = caller.tenant if caller else ""
         variables = variables_key(request)
-        key: Hashable = (tenant, media, operation.document.key, request.operation_name, variables)
+        if caller is None:  # nothing is kept of a caller without a token
+            return Answer(await self._run(operation, media, record(), 0))
+        key: Hashable = (caller.tenant, media, operation.document.key, short(request.operation_name), short(variables))
         throttle: Throttle | None = None
         entry = self._cache.find(key)
         kept = entry is not None
         if entry is None:
-            if self._rate_limit is not None and caller is not None:
+            if self._rate_limit is not None:
                 # Only work is charged: what the cache answers is free.
                 throttle = await self._rate_limit.take(caller.payer, operation.cost)
 
@@ -158,7 +160,7 @@ class Answers:
 
             entry = await self._cache.get(key, make)
         else:
-            self._cache.hits += 1
+            self._cache.found[0] += 1
         more = () if throttle is None else throttle.pairs()
         asked = request.extensions.get("cost") is True
         return Answer(entry, more, _cost_extension(operation.cost, throttle) if asked else None, kept)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from functools import lru_cache
+
+from millrace_graphql.bounded import short_texts
 
 LEAST_BYTES = 1_024
 """A smaller answer travels in one packet anyway."""
@@ -12,7 +13,7 @@ LEVEL = 3
 ENCODING = (b"content-encoding", b"gzip")
 
 
-@lru_cache(256)
+@short_texts(256)
 def takes_gzip(accept_encoding: bytes) -> bool:
     """Whether an Accept-Encoding takes gzip (RFC 9110, section 12.5.3)."""
     weights: dict[str, float] = {}

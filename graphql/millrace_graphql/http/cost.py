@@ -26,6 +26,7 @@ from graphql import (
     VariableNode,
 )
 
+from millrace_graphql.bounded import LONGEST_TEXT
 from millrace_graphql.ranges.query import groups_for
 from millrace_graphql.schema.scalars import parse_instant
 
@@ -156,10 +157,15 @@ class Costs:
 
 def _days(arguments: Mapping[str, Any]) -> int:
     start, end = arguments.get("start"), arguments.get("end")
-    found = _days_between(start, end) if isinstance(start, str) and isinstance(end, str) else None
+    found = _days_between(start, end) if _is_short(start) and _is_short(end) else None
     if found is None:
         return UNKNOWN_RANGE_DAYS if "end" in arguments or "start" not in arguments else 1
     return found
+
+
+def _is_short(value: Any) -> bool:
+    """Whether it may be an instant: what is longer is none, and is not remembered."""
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT
 
 
 @lru_cache(2_048)

@@ -27,6 +27,8 @@ from millrace_graphql.identity import Authenticator, Identity
 from millrace_graphql.settings import ApiSettings
 from millrace_runtime.request_headers import fault_of
 
+NOBODYS_SECONDS = 60.0
+"""Of a stream whose caller has no token."""
 LARGEST_KEY = 8_192
 """Requests of more bytes than this are not found by their bytes."""
 
@@ -40,6 +42,7 @@ class GraphQLEndpoint:
         self._answers = answers
         self._streams = streams
         self._cache = cache
+        self._found, self._not_modified = cache.found, cache.not_modified
         self._authenticator = authenticator
         self._max_body_bytes = settings.max_body_bytes
         self._max_batch = settings.max_batch
@@ -84,7 +87,7 @@ class GraphQLEndpoint:
             key = hashlib.sha256(_KINDS[is_get, packed] % (authorization, given(b"accept", b""), asked)).digest()
         entry = self._cache.find(key, packed=packed) if key else None
         if entry is not None:
-            self._cache.hits += 1
+            self._found[0] += 1
         else:
             if self._streams is not None and sse.MEDIA.encode() in given(b"accept", b""):
                 await self._stream(self._streams, scope, receive, send, headers, body)
@@ -95,7 +98,7 @@ class GraphQLEndpoint:
                 return
             entry = self._cache.find(key, packed=packed) or answer.entry
         if is_get and matches(given(b"if-none-match", b""), entry.etag):
-            self._cache.not_modified += 1
+            self._not_modified[0] += 1
             await send(entry.not_modified)
             await send(_EMPTY)
             return
@@ -145,7 +148,11 @@ class GraphQLEndpoint:
             return
         last = headers.get(b"last-event-id", b"")
         payloads = streams.stream(request, caller, "sse", int(last) if last.isdigit() and len(last) < 19 else None)
-        await sse.serve(payloads, receive, send, (caller.expires if caller else float("inf")) - time.time())
+        if caller is None:  # the schema, which is told at once
+            await sse.serve(payloads, receive, send, NOBODYS_SECONDS)
+            return
+        with self._authenticator.lease(caller) as lease:
+            await sse.serve(payloads, receive, send, caller.expires - time.time(), lease.ended)
 
 
 _KINDS = {(is_get, packed): b"%d%d\n%%b\n%%b\n%%b" % (is_get, packed) for is_get in (False, True) for packed in (False, True)}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from millrace_graphql.bounded import short_texts
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 _OFFERED = {JSON: JSON, GRAPHQL: GRAPHQL, "application/*": JSON, "*/*": JSON}
 
 
-@lru_cache(512)
+@short_texts(512)
 def media_type(accept: str) -> str | None:
     """The media type for an Accept header; application/json without one; None where nothing offered is accepted."""
     if not accept.strip():

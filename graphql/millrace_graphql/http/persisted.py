@@ -1,13 +1,13 @@
 """Documents by their hash: automatic persisted queries, and trusted documents that a deployment declares.
 
 A persisted query is sent once as text with its SHA-256 and afterwards as the hash alone, which also makes it a short GET. The
-texts live in this process and, for the other workers, in Redis for a day. With trusted documents only the texts of a manifest run.
+texts live in this process and, for the other workers, in Redis for a day: up to 16 KiB each, and a bounded share of each payer. With
+trusted documents only the texts of a manifest run.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,30 @@ from redis.exceptions import RedisError
 
 from millrace_contracts.settings import SettingsError
 from millrace_contracts.values.json_text import loads
+from millrace_graphql.bounded import Bounded, text_bytes
 from millrace_graphql.errors import ApiError
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest
 from millrace_graphql.observability import REDIS_FAILURES
 from millrace_graphql.ranges.redis_wire import Wire
 
 log = structlog.get_logger()
-REMEMBERED = 1_000
+KNOWN_BYTES = 4_194_304
+"""Of the texts that this process keeps."""
 TTL_SECONDS = 86_400
+LONGEST_BYTES = 16_384
+"""Of a text that is persisted."""
+SHARE_BYTES = 262_144
+"""Of the texts that one payer brings to Redis in ``TTL_SECONDS``, each with its key."""
+KEY_BYTES = 200
+_SHARE = b"""
+local used = tonumber(redis.call('GET', KEYS[1]) or 0) + ARGV[1]
+if used > tonumber(ARGV[2]) then
+  return 0
+end
+redis.call('INCRBY', KEYS[1], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[3], 'NX')
+return 1
+"""
 
 
 class PersistedQueryNotFoundError(ApiError):
@@ -73,7 +89,7 @@ class PersistedQueries:
         self._wire = wire
         self._prefix = prefix
         self._trusted = trusted
-        self._known: OrderedDict[str, str] = OrderedDict()
+        self._known: Bounded[str, str] = Bounded(KNOWN_BYTES)
 
     async def text(self, request: GraphQLRequest) -> str:
         """The document's text.
@@ -99,23 +115,33 @@ class PersistedQueries:
         self._remember(key, text)
         return text
 
-    async def register(self, request: GraphQLRequest, text: str) -> None:
-        """Keep a valid document that came with its hash."""
+    async def register(self, request: GraphQLRequest, text: str, payer: str) -> None:
+        """Keep a valid document that came with its hash, once ``payer`` has paid for it."""
         key = _hash_of(request)
-        if key is None or not request.query or self._trusted is not None or key in self._known:
+        if key is None or not request.query or self._trusted is not None or self._known.peek(key) is not None:
             return
+        content = text.encode(errors="replace")
+        if len(content) > LONGEST_BYTES:
+            return  # it runs, and is sent whole each time
         self._remember(key, text)
         if self._wire is not None:
             try:
-                await self._wire.call(("SET", self._key(key), text.encode(errors="replace"), "EX", TTL_SECONDS))
+                await self._share(self._wire, key, content, payer)
             except (RedisError, OSError, TimeoutError):
                 REDIS_FAILURES.inc()
 
+    async def _share(self, wire: Wire, key: str, content: bytes, payer: str) -> None:
+        """Put a text where all workers find it, while its payer has room left there; who comes later finds it there for nothing."""
+        [known] = await wire.call(("EXISTS", self._key(key)))
+        if known:
+            return
+        share = f"{self._prefix}:{{{payer}}}:texts"
+        [fits] = await wire.call(("EVAL", _SHARE, 1, share, len(content) + KEY_BYTES, SHARE_BYTES, TTL_SECONDS))
+        if fits:
+            await wire.call(("SET", self._key(key), content, "EX", TTL_SECONDS))
+
     def _remember(self, key: str, text: str) -> None:
-        self._known[key] = text
-        self._known.move_to_end(key)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(key, text, text_bytes(text))
 
     async def _shared(self, key: str) -> str | None:
         if self._wire is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any
 
 from graphql import (
@@ -42,6 +43,8 @@ from graphql.execution.execute import get_field_def
 from graphql.language import Visitor, visit
 from graphql.pyutils import Path
 
+PLAN_BYTES, STEP_BYTES = 4_000, 1_600
+"""About what a plan takes, and each of its steps: with its nodes, arguments and what resolvers find out."""
 MOST_SELECTIONS = 16
 """Combinations of @skip and @include that are kept of one operation; whatever else is asked for runs by graphql-core."""
 Variables = dict[str, Any]
@@ -98,6 +101,8 @@ class Plan:
     coercions: tuple[_Coercion, ...] | None
     """None where a variable is not plain: graphql-core coerces them all."""
     selections: dict[tuple[Any, ...], tuple[Step, ...] | None]
+    grew: Callable[[int], None]
+    """Told the bytes of each selection that is compiled."""
 
     def variables(self, given: Mapping[str, Any]) -> Variables | None:
         """The coerced variables; None where graphql-core has to say what is wrong with them."""
@@ -143,6 +148,8 @@ class Plan:
             return compiler.steps(self.root, fields, None, within_list=False)
         except Exception:  # for example a condition without a value: it is said where the field would have been
             return None
+        finally:
+            self.grew(STEP_BYTES * (1 + compiler.count) + sum(getsizeof(variables.get(name)) for name in self.conditions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,13 @@ class _Coercion:
     parse: Callable[[Any], Any]
 
 
-def compiled(schema: GraphQLSchema, document: DocumentNode, operation_name: str | None) -> Plan | None:
+def _nothing(size: int) -> None:
+    """Nobody counts what a plan takes."""
+
+
+def compiled(
+    schema: GraphQLSchema, document: DocumentNode, operation_name: str | None, grew: Callable[[int], None] = _nothing
+) -> Plan | None:
     """The plan of an operation of a valid document; None where graphql-core has to run it."""
     operation = get_operation_ast(document, operation_name)
     if operation is None or operation.operation is OperationType.MUTATION:
@@ -167,7 +180,7 @@ def compiled(schema: GraphQLSchema, document: DocumentNode, operation_name: str 
     conditions = _Conditions()
     for node in (operation, *fragments.values()):
         visit(node, conditions)
-    return Plan(schema, operation, fragments, root, tuple(sorted(conditions.names)), _coercions(schema, operation), {})
+    return Plan(schema, operation, fragments, root, tuple(sorted(conditions.names)), _coercions(schema, operation), {}, grew)
 
 
 class _Conditions(Visitor):
@@ -211,6 +224,8 @@ class _Compiler:
         self._schema = schema
         self._fragments = fragments
         self._conditions = conditions
+        self.count = 0
+        """Steps that were made."""
 
     def steps(
         self, parent: GraphQLObjectType, fields: Mapping[str, list[FieldNode]], path: Path | None, *, within_list: bool
@@ -223,6 +238,7 @@ class _Compiler:
                 continue  # validation refuses it
             own = None if within_list else Path(path, key, parent.name)
             kept = Nodes(nodes)
+            self.count += 1
             head = (nodes[0].name.value, kept, field.type, parent, *(() if own is None else (own,)))
             value = self._value(field.type, nodes, own, within_list=within_list)
             resolve = field.resolve or default_field_resolver

@@ -17,6 +17,7 @@ from functools import lru_cache
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from millrace_graphql.bounded import Bounded
 from millrace_graphql.errors import ApiError
 from millrace_graphql.observability import RATE_LIMITED, REDIS_FAILURES
 from millrace_graphql.ranges.redis_wire import Wire
@@ -26,7 +27,7 @@ SCRIPT = b"""
 local capacity = tonumber(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local full = tonumber(redis.call('GET', KEYS[1]) or now)
+local full = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now + ARGV[4])
 if full < now then
   full = now
 elseif full > now + capacity then
@@ -42,7 +43,8 @@ return after - now
 """
 """Of a bucket is kept when it will be full again, in microseconds of Redis's clock: one number, half the work of a level and its time.
 
-Takes the microseconds in which an empty bucket fills and in which the cost comes back, and the milliseconds to keep it. Gives the
+Takes the microseconds in which an empty bucket fills and in which the cost comes back, the milliseconds to keep it, and the
+microseconds that it lacks at least as this worker knows: a bucket that was evicted comes back with those. Gives the
 microseconds until the bucket is full, or, where too little is in it, those as they were, as a negative number less one. A clock that
 was set back leaves an empty bucket, which fills.
 """
@@ -51,6 +53,8 @@ MICROSECONDS = 1_000_000
 ROUNDING = 0.001
 """Of a point: what rounding each cost up to a microsecond may make up in a bucket is no point less."""
 LOCAL_TENANTS = 10_000
+KNOWN_BYTES = 4_194_304
+"""Of what a worker knows of buckets: of 10,000 tenants."""
 PAUSE_SECONDS = 1.0
 
 
@@ -114,6 +118,8 @@ class RateLimit:
         self._clock = clock
         self._local: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._away_until = float("-inf")
+        self._full: Bounded[str, float] = Bounded(KNOWN_BYTES)
+        """When each bucket is full again as Redis last said, by this worker's clock."""
 
     async def take(self, tenant: str, cost: int) -> Throttle:
         """Take a request's cost out of the tenant's bucket.
@@ -131,8 +137,9 @@ class RateLimit:
     async def _shared(self, tenant: str, cost: int) -> Throttle:
         if self._clock() < self._away_until:
             return self._own(tenant, cost)
-        key = f"{self._prefix}:{{{tenant}}}:full"
-        arguments = (1, key, self._fills, math.ceil(cost * MICROSECONDS / self._rate), self._kept)
+        key, asked = f"{self._prefix}:{{{tenant}}}:full", self._clock()
+        known = max(0, int(((self._full.get(tenant) or asked) - asked) * MICROSECONDS))
+        arguments = (1, key, self._fills, math.ceil(cost * MICROSECONDS / self._rate), self._kept, known)
         try:
             try:
                 [until] = await self._wire.call(("EVALSHA", _SHA, *arguments))
@@ -147,6 +154,7 @@ class RateLimit:
             self._away_until = self._clock() + PAUSE_SECONDS
             return self._own(tenant, cost)
         lacking = until if until >= 0 else -until - 1
+        self._full.put(tenant, asked + lacking / MICROSECONDS, 0)  # no later than it is: asked before Redis looked at its clock
         available = int((self._fills - lacking) * self._rate / MICROSECONDS + ROUNDING)
         return Throttle(self._capacity, available, self._rate, until >= 0)
 

@@ -7,6 +7,7 @@ An entry is found by (tenant, what was asked) and thus only after the caller's i
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from xxhash import xxh3_128_hexdigest
 
 from millrace_graphql.http.compression import ENCODING, LEAST_BYTES, compressed
 from millrace_graphql.http.headers import content_length
+from millrace_graphql.observability import RESPONSE_BYTES, RESPONSES
 from millrace_graphql.ranges.changes import Changes, Reads, record
 
 DIRECTORY_SECONDS = 5.0
@@ -27,8 +29,10 @@ CLOCK_SECONDS = 300
 """An answer about "today" ends at the next five minutes of the hour: no zone's midnight falls between them."""
 LARGEST_SHARE = 16
 """No entry is larger than this part of the cache."""
-KEY_BYTES = 300
-"""About what one more key of an entry takes."""
+ENTRY_BYTES, READ_BYTES, KEY_BYTES = 1_800, 300, 300
+"""About what an entry takes without its body, each merchant that it was read of, and one more key of it."""
+LONGEST_PART = 80
+"""Characters of a part of a key that is kept as it is."""
 Message = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 HIT = (b"x-millrace-cache", b"hit")
@@ -85,9 +89,18 @@ def entry_of(status: int, body: bytes, headers: list[tuple[bytes, bytes]], reads
         reads,
         math.inf,
         status,
-        size=len(body) + 600,
+        size=len(body) + ENTRY_BYTES + READ_BYTES * len(reads.days),
         headers=kept,
     )
+
+
+def short(part: str | bytes | None) -> str | bytes | None:
+    """A part of a key that a caller chooses, or its digest: no key takes more than ``ENTRY_BYTES`` allow for."""
+    if part is None or len(part) <= LONGEST_PART:
+        return part
+    kind = b"text" if isinstance(part, str) else b"bytes"
+    content = part.encode(errors="surrogatepass") if isinstance(part, str) else part
+    return hashlib.sha256(kind + content).digest()
 
 
 def packed(entry: Entry) -> Entry:
@@ -100,7 +113,7 @@ def packed(entry: Entry) -> Entry:
         content=content,
         not_modified={**entry.not_modified, "headers": [*[pair for pair in kept if pair[0] != b"content-type"], HIT]},
         headers=kept,
-        size=len(content) + 600,
+        size=len(content) + ENTRY_BYTES,
     )
 
 
@@ -132,10 +145,9 @@ class ResponseCache:
         self._tickets: OrderedDict[Hashable, _Ticket] = OrderedDict()
         self._flights: dict[Hashable, asyncio.Task[Entry]] = {}
         self._bytes = 0
-        self.hits = 0
-        self.misses = 0
-        self.not_modified = 0
-        self.joined = 0
+        self.found, self.not_modified = (RESPONSES.labels(result).cell for result in ("hit", "not_modified"))
+        """How many answers were found, and of those not sent: numbers at place 0, since a kept answer takes less time than a call."""
+        self._misses, self._joined = RESPONSES.labels("miss"), RESPONSES.labels("joined")
 
     @property
     def size(self) -> int:
@@ -172,7 +184,7 @@ class ResponseCache:
                 return entry
             entry.packed = packed(entry)
             entry.size += entry.packed.size
-            self._bytes += entry.packed.size
+            self._takes(entry.packed.size)
             self._shrink()
         return entry.packed
 
@@ -191,7 +203,7 @@ class ResponseCache:
             self._drop(key)
         self._tickets[key] = _Ticket(entry, min(entry.until, now + seconds))
         entry.keys += 1
-        self._bytes += entry.size if entry.keys == 1 else KEY_BYTES
+        self._takes(entry.size if entry.keys == 1 else KEY_BYTES)
         self._shrink()
 
     def _shrink(self) -> None:
@@ -207,7 +219,16 @@ class ResponseCache:
     def _drop(self, key: Hashable) -> None:
         entry = self._tickets.pop(key).entry
         entry.keys -= 1
-        self._bytes -= KEY_BYTES if entry.keys else entry.size
+        self._takes(-(KEY_BYTES if entry.keys else entry.size))
+
+    def _takes(self, size: int) -> None:
+        self._bytes += size
+        RESPONSE_BYTES.inc(size)
+
+    def clear(self) -> None:
+        """Forget all."""
+        for key in list(self._tickets):
+            self._drop(key)
 
     async def get(self, key: Hashable, make: Callable[[Reads, int], Awaitable[Entry]]) -> Entry:
         """The entry of a key: kept, under way for another request, or made now.
@@ -216,15 +237,15 @@ class ResponseCache:
         """
         found = self.find(key)
         if found is not None:
-            self.hits += 1
+            self.found[0] += 1
             return found
         flight = self._flights.get(key)
         if flight is not None:
-            self.joined += 1
+            self._joined.inc()
             entry = await asyncio.shield(flight)
             if entry.cacheable and self._changes.good(entry.reads, entry.seq):
                 return entry
-        self.misses += 1
+        self._misses.inc()
         flight = asyncio.create_task(self._make(key, make))
         self._flights[key] = flight
         flight.add_done_callback(lambda done: self._landed(key, done))

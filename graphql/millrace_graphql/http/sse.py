@@ -32,14 +32,19 @@ def encoded(payload: Payload) -> bytes:
 
 
 async def serve(
-    payloads: AsyncGenerator[Payload, None], receive: Receive, send: Send, ends_in: float, keep_alive: float = KEEP_ALIVE_SECONDS
+    payloads: AsyncGenerator[Payload, None],
+    receive: Receive,
+    send: Send,
+    ends_in: float,
+    ended: asyncio.Future[None] | None = None,
+    keep_alive: float = KEEP_ALIVE_SECONDS,
 ) -> None:
-    """Send a stream until it ends, the client goes, or the token's ``ends_in`` seconds are over."""
+    """Send a stream until it ends, the client goes, the token's ``ends_in`` seconds are over, or it holds no more (``ended``)."""
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     gone = asyncio.create_task(_gone(receive))
     sending = asyncio.create_task(_send_all(payloads, send, keep_alive))
     try:
-        await asyncio.wait({gone, sending}, timeout=ends_in, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({gone, sending} | ({ended} if ended else set()), timeout=ends_in, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (gone, sending):
             task.cancel()

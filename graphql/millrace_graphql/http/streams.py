@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from millrace_graphql.http.execution import Context, shown
 from millrace_graphql.http.negotiation import GRAPHQL
 from millrace_graphql.http.planned import execute
 from millrace_graphql.http.request import GraphQLRequest, variables_key
-from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of
+from millrace_graphql.http.response_cache import Entry, ResponseCache, entry_of, short
 from millrace_graphql.identity import Identity
 from millrace_graphql.observability import SUBSCRIPTIONS
 from millrace_graphql.ranges.changes import Reads
@@ -26,6 +27,9 @@ from millrace_graphql.ranges.query import ReportQueries
 from millrace_graphql.ranges.resume import Resume
 from millrace_graphql.ranges.subscribers import Change, Hub
 from millrace_graphql.settings import ApiSettings
+
+FEW_WINDOWS = 8
+"""Of a change that is a key as it is."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Streams:
                 yield payload
 
     async def _prepared(self, request: GraphQLRequest, caller: Identity | None) -> tuple[Document, OperationType]:
-        document = await self._answers.document(request)
+        document = await self._answers.document(request, caller)
         if document.errors or document.node is None:
             raise _Refused(list(document.errors))
         operation = get_operation_ast(document.node, request.operation_name)
@@ -112,7 +116,7 @@ class Streams:
     async def _shared(self, event: Any, document: Document, request: GraphQLRequest, variables: bytes, context: Context) -> Entry:
         caller = context.caller
         assert caller is not None
-        key = ("event", caller.tenant, document.key, request.operation_name, variables, event)
+        key = ("event", caller.tenant, document.key, short(request.operation_name), short(variables), _event_key(event))
 
         async def make(reads: Reads, seq: int) -> Entry:
             assert document.node is not None
@@ -129,6 +133,12 @@ class Streams:
             return entry
 
         return await self._cache.get(key, make)
+
+
+def _event_key(event: Any) -> Any:
+    """What an event is found by: a change with as many windows as it may have is a third of a megabyte."""
+    long = isinstance(event, Change) and len(event.windows) > FEW_WINDOWS
+    return hashlib.sha256(repr(event).encode()).digest() if long else event
 
 
 class _Refused(ApiError):

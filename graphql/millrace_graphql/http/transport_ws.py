@@ -34,12 +34,17 @@ class _Close(Exception):
         self.reason = reason[:120]
 
 
+def _end(life: asyncio.Timeout) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+        life.reschedule(asyncio.get_running_loop().time())
+
+
 class WebSockets:
     """An ASGI application for WebSockets."""
 
     def __init__(self, streams: Streams, authenticator: Authenticator, most_operations: int, max_message_bytes: int) -> None:
         self._streams = streams
-        self._authenticator = authenticator
+        self.authenticator = authenticator
         self._most_operations = most_operations
         self._max_message_bytes = max_message_bytes
 
@@ -88,15 +93,17 @@ class _Connection:
             return
         if first.get("type") != "connection_init":
             raise _Close(UNAUTHORIZED, "Unauthorized: begin with connection_init")
-        expires = await self._introduced(first.get("payload"))
+        caller = await self._introduced(first.get("payload"))
         await self._send({"type": "connection_ack"})
         self._pinging = asyncio.create_task(self._ping())
         try:
-            async with asyncio.timeout(max(0.0, expires - time.time())):
-                while (message := await self._read()) is not None:
-                    await self._handle(message)
+            with self._server.authenticator.lease(caller) as lease:
+                async with asyncio.timeout(max(0.0, caller.expires - time.time())) as life:
+                    lease.ended.add_done_callback(lambda _: _end(life))
+                    while (message := await self._read()) is not None:
+                        await self._handle(message)
         except TimeoutError:
-            raise _Close(UNAUTHORIZED, "Unauthorized: the token has expired; connect again with a new one") from None
+            raise _Close(UNAUTHORIZED, "Unauthorized: the token has expired or was withdrawn; connect again with a new one") from None
 
     async def end(self) -> None:
         """Tear down whatever runs."""
@@ -105,17 +112,17 @@ class _Connection:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _introduced(self, payload: Any) -> float:
+    async def _introduced(self, payload: Any) -> Identity:
         given = payload if isinstance(payload, dict) else {}
         token = given.get("Authorization") or given.get("authorization") or self._header
         try:
             # Who asks is settled before anything is opened (I9).
-            self._caller = await self._server._authenticator.identify(token if isinstance(token, str) else "")
+            self._caller = await self._server.authenticator.identify(token if isinstance(token, str) else "")
         except ApiError as error:
             raise _Close(UNAUTHORIZED, f"Unauthorized: {error.message}") from None
         if self._caller is None:
             raise _Close(UNAUTHORIZED, "Unauthorized: send {Authorization: 'Bearer <access token>'} with connection_init")
-        return self._caller.expires
+        return self._caller
 
     async def _read(self) -> dict[str, Any] | None:
         message = await self._receive()

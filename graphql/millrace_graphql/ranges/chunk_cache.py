@@ -20,11 +20,13 @@ from millrace_graphql.observability import CHUNKS, REDIS_FAILURES
 from millrace_graphql.ranges.changes import note_reports
 from millrace_graphql.ranges.chunk_memory import ChunkMemory
 from millrace_graphql.ranges.columns import Group, Rows, Table, decode, encode, joined
-from millrace_graphql.ranges.plan import DAY_MS, day_start_ms
+from millrace_graphql.ranges.plan import DAY_MS, day_of, day_start_ms
 from millrace_graphql.ranges.redis_wire import Command, Wire
 
 log = structlog.get_logger()
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
+PAST_DAYS, FUTURE_DAYS, DAY_SECONDS = 3_660, 2, 86_400
+"""Days before and after today whose chunks are kept."""
 _HITS, _MISSES = CHUNKS.labels("hit"), CHUNKS.labels("miss")
 Load = Callable[[int, int, frozenset[Group]], Coroutine[Any, Any, Rows]]
 """Reads [start ms, end ms) of one month from Cassandra."""
@@ -38,12 +40,20 @@ Tags = dict[str, bytes]
 class ChunkCache:
     """In front of one report store. Redis away: every read goes to Cassandra, and the metric says so."""
 
-    def __init__(self, wire: Wire, prefix: str, memory: ChunkMemory | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        prefix: str,
+        memory: ChunkMemory | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._wire = wire
         self._memory = memory
         self._prefix = prefix
         self._epoch: Command = ("GET", epoch_key(prefix))
         self._clock = clock
+        self._wall = wall
         self._away_until = float("-inf")
         self._flights: dict[tuple[str, str, Group, bytes], asyncio.Task[Rows]] = {}
         self._writes: set[asyncio.Task[None]] = set()
@@ -76,12 +86,15 @@ class ChunkCache:
 
     async def _shared(self, merchant_id: str, pieces: list[Piece], load: Load) -> dict[Piece, Table]:
         """From Redis where a chunk is good, and else by ``load``."""
-        days = list(dict.fromkeys(day for day, _ in pieces))
+        first, last = self._kept_days()
+        days = [day for day in dict.fromkeys(day for day, _ in pieces) if first <= day <= last]
+        tags: Tags = {}
+        found: dict[Piece, Table] = {}
         try:
-            tags, found = await self._look_up(merchant_id, days, {group for _, group in pieces})
+            if days:
+                tags, found = await self._look_up(merchant_id, days, {group for _, group in pieces})
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
-            tags, found = {}, {}
         if len(found) == len(pieces):
             _HITS.inc(len(pieces))
             return found
@@ -90,6 +103,11 @@ class ChunkCache:
         _MISSES.inc(len(absent))
         found.update(await self._fill(merchant_id, absent, tags, load))
         return found
+
+    def _kept_days(self) -> tuple[str, str]:
+        """The first and last day that have a place in Redis: a caller may ask for each day of centuries, which hold nothing."""
+        today = int(self._wall() // DAY_SECONDS)
+        return day_of((today - PAST_DAYS) * DAY_MS), day_of((today + FUTURE_DAYS) * DAY_MS)
 
     async def _look_up(self, merchant_id: str, days: list[str], groups: Iterable[Group]) -> tuple[Tags, dict[Piece, Table]]:
         if self._clock() < self._away_until:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import numpy as np
 
+from millrace_graphql.bounded import Bounded, text_bytes
 from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.columns import Group, Table
 
@@ -18,41 +17,28 @@ class ChunkMemory:
 
     def __init__(self, changes: Changes, capacity: int) -> None:
         self.changes = changes
-        self._capacity = capacity
-        self._tables: OrderedDict[Key, tuple[int, int, Table]] = OrderedDict()
-        self._bytes = 0
+        self._tables: Bounded[Key, tuple[int, Table]] = Bounded(capacity)
 
     @property
     def size(self) -> int:
         """Bytes kept, about."""
-        return self._bytes
+        return self._tables.size
 
     def get(self, key: Key, now: float) -> Table | None:
         """A table that is still what the store holds."""
         found = self._tables.get(key)
         if found is None or now >= self.changes.trusted_until:
             return None
-        seq, _, table = found
+        seq, table = found
         if not self.changes.unchanged(key[0], key[1], key[1], seq):
-            self._drop(key)
+            self._tables.drop(key)
             return None
-        self._tables.move_to_end(key)
         return table
 
     def put(self, key: Key, table: Table, seq: int, now: float) -> None:
         """Keep a table that was read after ``seq``."""
-        size = _size(table)
-        if size > self._capacity // 16 or now >= self.changes.trusted_until:
-            return
-        if key in self._tables:
-            self._drop(key)
-        self._tables[key] = (seq, size, table)
-        self._bytes += size
-        while self._bytes > self._capacity:
-            self._drop(next(iter(self._tables)))
-
-    def _drop(self, key: Key) -> None:
-        self._bytes -= self._tables.pop(key)[1]
+        if now < self.changes.trusted_until:
+            self._tables.put(key, (seq, table), _size(table) + text_bytes(key[0]))
 
 
 def _size(table: Table) -> int:

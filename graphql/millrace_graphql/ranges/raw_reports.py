@@ -98,7 +98,7 @@ class RawReports:
         return {group: joined(group, [part[group] for part in found]) for group in groups}
 
 
-@lru_cache(4_096)
+@lru_cache(512)
 def months_of(start_ms: int, end_ms: int) -> list[str]:
     """The buckets of [start, end), which nobody may write to: the same ranges are asked for of many merchants."""
     return buckets(Stored.TEN_MINUTES, from_ms(start_ms), from_ms(end_ms))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import graphene
 from graphql import GraphQLError, StringValueNode, ValueNode, print_ast
 
 from millrace_contracts.values import instants
+from millrace_graphql.bounded import short_texts
 from millrace_graphql.ranges.plan import iso
 
 
@@ -64,7 +64,7 @@ class DateTime(graphene.Scalar):  # type: ignore[misc]
         return cls.parse_value(node.value if isinstance(node, StringValueNode) else print_ast(node))
 
 
-@lru_cache(2_048)
+@short_texts(2_048)
 def parse_instant(text: str) -> datetime | None:
     """The UTC instant of an RFC 3339 text; None of anything else, a time without an offset included. Many ask for the same days."""
     try:

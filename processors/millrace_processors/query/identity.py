@@ -9,10 +9,9 @@ from typing import Any
 
 import orjson
 
-from millrace_contracts.identity import Role
+from millrace_contracts.identity import Role, TokenSettings
 from millrace_processors.query.errors import ForbiddenError, UnauthenticatedError
-from millrace_processors.query.settings import TokenSettings
-from millrace_runtime.access_tokens import KeySet, RefusedToken, bearer, verified
+from millrace_runtime.access_tokens import Door, RefusedToken, bearer
 
 ROLES: tuple[Role, ...] = ("merchant", "operator", "service")
 
@@ -64,9 +63,8 @@ def _digest(parts: list[str]) -> str:
 class Gate:
     """Turns an Authorization header into a caller."""
 
-    def __init__(self, settings: TokenSettings, keys: KeySet | None = None) -> None:
-        self._settings = settings
-        self._keys = keys or KeySet(settings.jwks)
+    def __init__(self, settings: TokenSettings, door: Door | None = None) -> None:
+        self._door = door or Door(settings)
 
     def identify(self, header: str) -> Caller:
         """The caller behind a header.
@@ -77,9 +75,8 @@ class Gate:
         token = bearer(header)
         if token is None:
             raise UnauthenticatedError("send your access token in the header 'Authorization: Bearer <token>'")
-        known = self._settings
         try:
-            claims = verified(token, self._keys, audience=known.audience, issuer=known.issuer, leeway_seconds=known.leeway_seconds)
+            claims = self._door.claims(token)
         except RefusedToken as error:
             raise UnauthenticatedError(str(error)) from None
         return _caller(claims)

@@ -8,19 +8,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from millrace_contracts.identity import AUDIENCE, LOCAL_ISSUER
-from millrace_contracts.settings import Settings, refuse_default_secret, refuse_plain_keys
+from millrace_contracts.identity import TokenSettings
+from millrace_contracts.settings import Settings
 from millrace_processors.settings import Config
-
-
-class TokenSettings(Settings, group="API"):
-    """What an access token must hold; the same variables as the API's, so that one token opens both."""
-
-    jwks: str = ""
-    """Path or URL of the JWKS; the local default is <home>/keys/jwks.json."""
-    issuer: str = LOCAL_ISSUER
-    audience: str = AUDIENCE
-    leeway_seconds: int = 30
 
 
 class QuerySettings(Settings, group="QUERY"):
@@ -72,11 +62,9 @@ class QueryConfig:
             SettingsError: names the variable and the fix.
         """
         home = Path(environ.get("MILLRACE_HOME", ".millrace")).resolve()
-        query, token = QuerySettings.load(environ), TokenSettings.load(environ)
-        refuse_default_secret(environ, TokenSettings.variable("issuer"), token.issuer, LOCAL_ISSUER)
-        refuse_plain_keys(environ, TokenSettings.variable("jwks"), token.jwks)
+        query = QuerySettings.load(environ)
         return cls(
             query=query.model_copy(update={"results": query.results or str(home / "queries")}),
-            token=token.model_copy(update={"jwks": token.jwks or str(home / "keys" / "jwks.json")}),
+            token=TokenSettings.checked(environ),
             engine=Config.load(environ),
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,15 @@ def environ(cassandra_server: dict[str, str], redis_server: dict[str, str], tmp_
     own = f"api_{secrets.token_hex(6)}"
     names = {"MILLRACE_NAMES_KEYSPACE": own, "MILLRACE_NAMES_REDIS_PREFIX": own, "MILLRACE_HOME": str(tmp_path_factory.mktemp("home"))}
     return {**cassandra_server, **redis_server, **names}
+
+
+@pytest.fixture(scope="module")
+def storeless(redis_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Settings of an API that has Redis and no Cassandra, for what reads no report."""
+    names = {"MILLRACE_NAMES_REDIS_PREFIX": f"api_{secrets.token_hex(6)}", "MILLRACE_HOME": str(tmp_path_factory.mktemp("home"))}
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        yield {**redis_server, **names, "MILLRACE_CASSANDRA_HOSTS": "127.0.0.1", "MILLRACE_CASSANDRA_PORT": str(closed.getsockname()[1])}
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_a_document_that_one_worker_was_sent_is_known_to_the_other_by_its_hash(e
             named = {"persistedQuery": {"version": 1, "sha256Hash": key}}
             with pytest.raises(PersistedQueryNotFoundError):
                 await two.text(GraphQLRequest("", {}, None, False, named))
-            await one.register(GraphQLRequest(text, {}, None, False, named), text)
+            await one.register(GraphQLRequest(text, {}, None, False, named), text, "payer")
             assert await two.text(GraphQLRequest("", {}, None, False, named)) == text
             await wires[0].call(("SET", f"{environ['MILLRACE_NAMES_REDIS_PREFIX']}:document:{'0' * 64}", "{ another }"))
             forged = {"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}}

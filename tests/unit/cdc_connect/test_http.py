@@ -24,11 +24,11 @@ from millrace_cdc.connect.client import ConnectClient
 from millrace_cdc.connect.declarations import Declared
 from millrace_cdc.connect.http.app import create_app
 from millrace_cdc.connect.http.handlers import OPERATIONS, openapi
-from millrace_cdc.connect.http.identity import KeySet
 from millrace_cdc.connect.redaction import Redactor
 from millrace_cdc.connect.session import Session
-from millrace_cdc.connect.settings import OperatorSettings
+from millrace_contracts.identity import TokenSettings
 from millrace_contracts.settings import NamesSettings, SettingsError
+from millrace_runtime.access_tokens import Door, Proof
 from tests.unit.cdc_connect.fake_connect import CLASS, FakeConnect
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -223,15 +223,18 @@ def test_the_openapi_document_is_valid_and_names_every_operation(client: Client)
 def test_a_key_that_is_withdrawn_closes_after_five_minutes(tmp_path: Path) -> None:
     clock, path = [0.0], tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [{**ECAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k1"}]}))
-    keys = KeySet(str(path), clock=lambda: clock[0])
-    assert keys.find("k1")
+    door, proof = Door(TokenSettings(jwks=str(path)), clock=lambda: clock[0]), Proof("k1", "s", None, 0)
+    door.read("k1")
+    assert door.holds(proof)
     path.write_text(json.dumps({"keys": []}))
     clock[0] = 299.0
-    assert keys.find("k1")
+    door.read("k1")
+    assert door.holds(proof)
     clock[0] = 300.0
-    assert keys.find("k1") is None
+    door.read("k1")
+    assert not door.holds(proof)
 
 
 def test_the_local_issuer_is_refused_in_production() -> None:
     with pytest.raises(SettingsError, match="MILLRACE_API_ISSUER"):
-        OperatorSettings.checked({"MILLRACE_RUNTIME_ENVIRONMENT": "production"})
+        TokenSettings.checked({"MILLRACE_RUNTIME_ENVIRONMENT": "production"})

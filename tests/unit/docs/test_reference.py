@@ -14,6 +14,7 @@ from tests.unit.docs.pages import ROOT
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 INTERNAL = {
+    "MILLRACE_API_METRICS_FOLDER",
     "MILLRACE_COLLECTION_SERVED_AT",
     "MILLRACE_PROCESS",
     "MILLRACE_RENEW_GOLDEN",

@@ -11,12 +11,13 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from millrace_contracts.identity import TokenSettings
 from millrace_contracts.windows import to_ms
 from millrace_graphql.http.answers import Answers
 from millrace_graphql.http.endpoint import GraphQLEndpoint
 from millrace_graphql.http.persisted import PersistedQueries
 from millrace_graphql.http.response_cache import ResponseCache
-from millrace_graphql.identity import Authenticator, KeySet
+from millrace_graphql.identity import Authenticator
 from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.columns import Group, Rows
 from millrace_graphql.ranges.directory import Merchant, Progress
@@ -25,6 +26,7 @@ from millrace_graphql.ranges.report_store import Rollups
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
+from millrace_runtime.access_tokens import Door
 from tests.unit.docs.pages import ROOT
 from tests.unit.graphql_api.facts import reports
 from tests.unit.graphql_api.test_http import Client
@@ -77,7 +79,7 @@ def test_the_question_of_the_tour_gets_the_answer_of_the_tour(tmp_path: Path) ->
     queries = ReportQueries(Store(), directory, None, settings)  # type: ignore[arg-type]
     cache = ResponseCache(changes, settings.response_cache_bytes)
     token = make_token(tmp_path, "merchant", [MERCHANT], 60)
-    door = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace")
+    door = Authenticator(Door(TokenSettings(jwks=str(tmp_path / "jwks.json"))))
     answers = Answers(build_schema(), queries, settings, cache, PersistedQueries(None, "t"), None)
     endpoint = GraphQLEndpoint(answers, cache, door, settings)
     client = Client(Starlette(routes=[Route("/graphql", endpoint)]), {"Authorization": f"Bearer {token}"})

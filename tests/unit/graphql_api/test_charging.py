@@ -10,9 +10,10 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from starlette.applications import Starlette
 
+from millrace_contracts.identity import TokenSettings
 from millrace_graphql.errors import NotFoundError
 from millrace_graphql.http.rate_limit import RateLimit
-from millrace_graphql.identity import Authenticator, KeySet
+from millrace_graphql.identity import Authenticator
 from millrace_graphql.ranges.answers import Asked, Freshness
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.plan import Range
@@ -20,6 +21,7 @@ from millrace_graphql.rest.charging import Charges
 from millrace_graphql.rest.routes import Rest
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
+from millrace_runtime.access_tokens import Door
 from tests.unit.graphql_api.facts import DAY
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +68,7 @@ class Asker:
 
     def __init__(self, folder: Path, questions: Questions, points: int, rate: int = 1, **settings: Any) -> None:
         self._token = make_token(folder, "merchant", ["m1"], 60)
-        authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
+        authenticator = Authenticator(Door(TokenSettings(jwks=str(folder / "jwks.json"))))
         self.bucket = RateLimit(Away(), "t", points, rate, clock=lambda: 50.0)  # type: ignore[arg-type]
         charges = Charges(questions, ApiSettings(**settings), self.bucket)  # type: ignore[arg-type]
         self._app = Starlette(routes=Rest(questions, authenticator, 30, charges).routes())  # type: ignore[arg-type]
@@ -140,7 +142,7 @@ async def test_a_request_over_the_limit_of_cost_is_refused_and_measured_where_as
 
 async def test_without_a_rate_nothing_is_taken(tmp_path: Path) -> None:
     token = make_token(tmp_path, "merchant", ["m1"], 60)
-    authenticator = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace")
+    authenticator = Authenticator(Door(TokenSettings(jwks=str(tmp_path / "jwks.json"))))
     questions: Any = Questions()
     app = Starlette(routes=Rest(questions, authenticator, 30, Charges(questions, ApiSettings(), None)).routes())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:

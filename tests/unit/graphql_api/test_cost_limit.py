@@ -10,10 +10,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from millrace_contracts.identity import TokenSettings
 from millrace_graphql.http.rate_limit import RateLimit, ThrottledError
-from millrace_graphql.identity import Authenticator, KeySet
+from millrace_graphql.identity import Authenticator
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
+from millrace_runtime.access_tokens import Door
 from tests.unit.graphql_api.test_http import Questions, ask, client_for, endpoint_for
 
 LONG = """query($s: DateTime! = "2020-01-01T00:00:00Z") {
@@ -64,7 +66,7 @@ def test_without_redis_each_worker_counts_for_itself(tmp_path: Path) -> None:
 
 def test_a_throttled_caller_is_told_when_to_come_back(tmp_path: Path) -> None:
     token = make_token(tmp_path, "merchant", ["m1"], 60)
-    authenticator = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace")
+    authenticator = Authenticator(Door(TokenSettings(jwks=str(tmp_path / "jwks.json"))))
     limit = RateLimit(Away(), "t", 2, 1, Clock())  # type: ignore[arg-type]
     app = Starlette(routes=[Route("/graphql", endpoint_for(Questions(), authenticator, ApiSettings(), rate_limit=limit))])
 

@@ -10,18 +10,20 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from millrace_contracts.identity import TokenSettings
 from millrace_graphql.http.answers import Answers
 from millrace_graphql.http.endpoint import GraphQLEndpoint
 from millrace_graphql.http.persisted import PersistedQueries, load_manifest
 from millrace_graphql.http.rate_limit import RateLimit
 from millrace_graphql.http.response_cache import ResponseCache
-from millrace_graphql.identity import Authenticator, Identity, KeySet
+from millrace_graphql.identity import Authenticator, Identity
 from millrace_graphql.ranges.answers import Freshness
 from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.ranges.directory import Merchant, Progress
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
+from millrace_runtime.access_tokens import Door
 
 GRAPHQL_JSON = "application/graphql-response+json"
 
@@ -79,7 +81,7 @@ def endpoint_for(
 
 def client_for(folder: Path, answers: Any, token: bool = True, **settings: Any) -> Client:
     made = make_token(folder, "merchant", ["m1"], 60)
-    authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
+    authenticator = Authenticator(Door(TokenSettings(jwks=str(folder / "jwks.json"))))
     endpoint = endpoint_for(answers, authenticator, ApiSettings(**settings))
     headers = {"Authorization": f"Bearer {made}"} if token else {}
     return Client(Starlette(routes=[Route("/graphql", endpoint)]), headers)

@@ -2,10 +2,7 @@
 
 import base64
 import json
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,12 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from millrace_contracts.identity import TokenSettings
 from millrace_contracts.settings import SettingsError
 from millrace_graphql.errors import ForbiddenError, UnauthenticatedError
-from millrace_graphql.identity import Authenticator, Identity, KeySet
+from millrace_graphql.identity import Authenticator, Identity
 from millrace_graphql.token_cli import local_key, make_token, token
+from millrace_runtime.access_tokens import Door
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +27,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def authenticator(folder: Path, now: float | None = None) -> Authenticator:
-    clock = time.time if now is None else (lambda: now)
-    return Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace", clock=clock)
+def authenticator(folder: Path) -> Authenticator:
+    return Authenticator(Door(TokenSettings(jwks=str(folder / "jwks.json"))))
 
 
 def signed(folder: Path, **changes: Any) -> str:
@@ -128,7 +126,8 @@ async def test_no_header_is_no_identity(tmp_path: Path) -> None:
 async def test_a_remembered_token_is_refused_once_it_has_expired(tmp_path: Path) -> None:
     made = f"Bearer {make_token(tmp_path, 'operator', [], 60)}"
     now = [time.time()]
-    guard = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace", leeway=0, clock=lambda: now[0])
+    settings = TokenSettings(jwks=str(tmp_path / "jwks.json"), leeway_seconds=0)
+    guard = Authenticator(Door(settings, wall=lambda: now[0]), leeway=0, clock=lambda: now[0])
     assert await guard.identify(made) is not None
     (tmp_path / "jwks.json").unlink()
     now[0] += 59
@@ -136,134 +135,6 @@ async def test_a_remembered_token_is_refused_once_it_has_expired(tmp_path: Path)
     now[0] += 2
     with pytest.raises(UnauthenticatedError, match="expired"):
         await guard.identify(made)
-
-
-async def test_a_key_published_later_is_found(tmp_path: Path) -> None:
-    now = [100.0]
-    keys = KeySet(str(tmp_path / "jwks.json"), clock=lambda: now[0])
-    assert await keys.find("k") is None
-    kid = local_key(tmp_path).key_id
-    assert kid is not None
-    now[0] += 11
-    assert (await keys.find(kid)) is not None
-
-
-class Published(BaseHTTPRequestHandler):
-    """An identity provider's JWKS; ``server.answer`` is its status and content."""
-
-    def do_GET(self) -> None:
-        status, content = self.server.answer  # type: ignore[attr-defined]
-        self.server.asked += 1  # type: ignore[attr-defined]
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def provider() -> Iterator[Any]:
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Published)
-    server.answer, server.asked = (200, b'{"keys": []}'), 0
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-async def test_keys_of_a_url_are_rotated_without_refusing_either_meanwhile(tmp_path: Path, provider: Any) -> None:
-    now = [100.0]
-    keys = KeySet(f"http://127.0.0.1:{provider.server_port}/jwks", clock=lambda: now[0])
-    guard = Authenticator(keys, issuer="millrace-local", audience="millrace")
-    old, new = (make_token(tmp_path / name, "operator", [], 600) for name in ("old", "new"))
-    public = {name: json.loads((tmp_path / name / "jwks.json").read_text())["keys"] for name in ("old", "new")}
-
-    provider.answer = 200, json.dumps({"keys": public["old"]}).encode()
-    assert await guard.identify(f"Bearer {old}") is not None
-    with pytest.raises(UnauthenticatedError, match="no published key"):
-        await guard.identify(f"Bearer {new}")
-    provider.answer = 200, json.dumps({"keys": public["old"] + public["new"]}).encode()
-    now[0] += 11
-    for token_of in (new, old):
-        assert await guard.identify(f"Bearer {token_of}") is not None
-    asked = provider.asked
-
-    # The provider is away, or answers with what is no key set: the keys that are known are believed meanwhile.
-    for answer in ((503, b"away"), (200, b"<html>"), (200, b'{"keys": 5}')):
-        provider.answer = answer
-        now[0] += 301
-        fresh = Authenticator(keys, issuer="millrace-local", audience="millrace")
-        assert await fresh.identify(f"Bearer {new}") is not None, answer
-    assert provider.asked == asked + 3
-
-    provider.answer = 200, json.dumps({"keys": public["new"]}).encode()
-    now[0] += 301
-    fresh = Authenticator(keys, issuer="millrace-local", audience="millrace")
-    assert await fresh.identify(f"Bearer {new}") is not None
-    with pytest.raises(UnauthenticatedError, match="no published key"):
-        await fresh.identify(f"Bearer {old}")
-
-
-async def test_unknown_key_ids_do_not_make_the_key_set_be_read_again_and_again(tmp_path: Path) -> None:
-    local_key(tmp_path)
-    keys = KeySet(str(tmp_path / "jwks.json"), clock=lambda: 100.0)
-    reads = 0
-    original = keys._read
-
-    def counting() -> bytes:
-        nonlocal reads
-        reads += 1
-        return original()
-
-    keys._read = counting  # type: ignore[method-assign]
-    for number in range(50):
-        assert await keys.find(f"unknown-{number}") is None
-    assert reads == 1
-
-
-async def test_a_key_that_was_withdrawn_opens_nothing_after_a_while(tmp_path: Path) -> None:
-    now = [100.0]
-    keys = KeySet(str(tmp_path / "jwks.json"), clock=lambda: now[0])
-    kid = local_key(tmp_path).key_id
-    assert kid is not None
-    assert await keys.find(kid) is not None
-    (tmp_path / "jwks.json").write_text('{"keys": []}')
-    now[0] += 299
-    assert await keys.find(kid) is not None
-    now[0] += 2
-    assert await keys.find(kid) is None
-
-
-async def test_a_key_set_that_cannot_be_read_any_more_is_believed_for_an_hour(tmp_path: Path) -> None:
-    now = [100.0]
-    keys = KeySet(str(tmp_path / "jwks.json"), clock=lambda: now[0])
-    kid = local_key(tmp_path).key_id
-    assert kid is not None
-    assert await keys.find(kid) is not None
-    (tmp_path / "jwks.json").unlink()
-    now[0] += 3_500
-    assert await keys.find(kid) is not None
-    now[0] += 200
-    assert await keys.find(kid) is None
-
-
-async def test_keys_for_another_use_or_of_a_kind_that_is_not_taken_are_left_out(tmp_path: Path) -> None:
-    good = json.loads((local_key(tmp_path) and (tmp_path / "jwks.json")).read_text())["keys"][0]
-    others = [
-        {**good, "kid": "encryption", "use": "enc"},
-        {"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0", "alg": "HS256"},
-        {"kty": "EC", "kid": "broken", "crv": "P-256"},
-        {"kid": "nothing"},
-        "text",
-    ]
-    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [*others, good]}))
-    keys = KeySet(str(tmp_path / "jwks.json"))
-    assert await keys.find(good["kid"]) is not None
-    for kid in ("encryption", "symmetric", "broken", "nothing"):
-        assert await keys.find(kid) is None
 
 
 def test_tenants_are_equal_exactly_where_the_rows_are() -> None:
@@ -280,7 +151,8 @@ def test_tenants_are_equal_exactly_where_the_rows_are() -> None:
 
 async def test_a_known_header_is_found_without_a_look_at_keys_until_it_expires(tmp_path: Path) -> None:
     now = [time.time()]
-    guard = Authenticator(KeySet(str(tmp_path / "jwks.json")), issuer="millrace-local", audience="millrace", leeway=0, clock=lambda: now[0])
+    settings = TokenSettings(jwks=str(tmp_path / "jwks.json"), leeway_seconds=0)
+    guard = Authenticator(Door(settings, wall=lambda: now[0]), leeway=0, clock=lambda: now[0])
     header = f"Bearer {make_token(tmp_path, 'merchant', ['m1'], 60)}"
     assert guard.known(header.encode()) == (None, 0.0)
     caller = await guard.identify(header)

@@ -8,11 +8,13 @@ import httpx
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from millrace_contracts.identity import TokenSettings
 from millrace_graphql.http.rate_limit import RateLimit
-from millrace_graphql.identity import Authenticator, KeySet
+from millrace_graphql.identity import Authenticator
 from millrace_graphql.ranges.changes import Changes
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
+from millrace_runtime.access_tokens import Door
 from tests.unit.graphql_api.test_cost_limit import Away, Clock
 from tests.unit.graphql_api.test_http import Questions, endpoint_for
 
@@ -23,7 +25,7 @@ QUERY = f"{{ viewer {{ {PAGE} merchants {{ id }} }} }}"
 def scenario(folder: Path, body: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
     """An endpoint that keeps answers, with a hundred points a caller."""
     token = make_token(folder, "merchant", ["m1"], 60)
-    authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
+    authenticator = Authenticator(Door(TokenSettings(jwks=str(folder / "jwks.json"))))
     changes = Changes()
     changes.trusted_until = float("inf")
     limit = RateLimit(Away(), "t", 100, 1, Clock())  # type: ignore[arg-type]

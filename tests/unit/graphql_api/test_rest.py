@@ -9,8 +9,9 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from millrace_contracts.identity import TokenSettings
 from millrace_graphql.errors import UnavailableError
-from millrace_graphql.identity import Authenticator, KeySet
+from millrace_graphql.identity import Authenticator
 from millrace_graphql.ranges.answers import Freshness, Series
 from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.directory import Progress
@@ -19,6 +20,7 @@ from millrace_graphql.rest.charging import Charges
 from millrace_graphql.rest.routes import Rest
 from millrace_graphql.settings import ApiSettings
 from millrace_graphql.token_cli import make_token
+from millrace_runtime.access_tokens import Door
 from tests.unit.graphql_api.facts import DAY, reports
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +58,7 @@ class Pieces:
 
 def app_of(folder: Path, pieces: Pieces, seconds: float = 30) -> tuple[Starlette, dict[str, str]]:
     token = make_token(folder, "merchant", ["m1"], 60)
-    authenticator = Authenticator(KeySet(str(folder / "jwks.json")), issuer="millrace-local", audience="millrace")
+    authenticator = Authenticator(Door(TokenSettings(jwks=str(folder / "jwks.json"))))
     rest = Rest(pieces, authenticator, seconds, Charges(pieces, ApiSettings(), None))  # type: ignore[arg-type]
     return Starlette(routes=rest.routes()), {"Authorization": f"Bearer {token}"}
 

@@ -19,10 +19,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from millrace_contracts.identity import TokenSettings
 from millrace_graphql.token_cli import make_token
 from millrace_processors.query.http import Rest, not_found_or_method
 from millrace_processors.query.identity import Gate
-from millrace_processors.query.settings import TokenSettings
 from tests.support.waiting import wait_until
 from tests.unit.processors_query.conftest import Place
 

@@ -27,7 +27,7 @@ from millrace_cdc.connect.http.identity import Gate
 from millrace_cdc.connect.http.problems import Problem, problem_of
 from millrace_cdc.connect.serving_cli import PATIENCE
 from millrace_cdc.connect.session import Session, opened
-from millrace_cdc.connect.settings import OperatorSettings
+from millrace_contracts.identity import TokenSettings
 from millrace_contracts.settings import RuntimeSettings
 from millrace_contracts.values.json_text import JsonError, loads
 from millrace_runtime import logs
@@ -47,7 +47,7 @@ def target() -> Starlette:
 
 def create_app(environ: Mapping[str, str], open_session: Callable[[], AbstractContextManager[Session]] | None = None) -> Starlette:
     """The application; the session is opened when it starts and closed when it ends."""
-    door = Gate(OperatorSettings.checked(environ))
+    door = Gate(TokenSettings.checked(environ))
     session = open_session or partial(opened, environ, patience=PATIENCE)
     registry = CollectorRegistry()
     requests = Counter("millrace_operators_requests", "Requests by operation and status.", ("operation", "status"), registry=registry)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from millrace_cdc.connect.http.problems import Problem
-from millrace_cdc.connect.settings import OperatorSettings
-from millrace_contracts.identity import Role
-from millrace_runtime.access_tokens import KeySet, RefusedToken, bearer, verified
+from millrace_contracts.identity import Role, TokenSettings
+from millrace_runtime.access_tokens import Door, RefusedToken, bearer
 
 OPERATOR: Role = "operator"
 
@@ -13,9 +12,8 @@ OPERATOR: Role = "operator"
 class Gate:
     """Lets operators pass."""
 
-    def __init__(self, settings: OperatorSettings, keys: KeySet | None = None) -> None:
-        self._settings = settings
-        self._keys = keys or KeySet(settings.jwks)
+    def __init__(self, settings: TokenSettings, door: Door | None = None) -> None:
+        self._door = door or Door(settings)
 
     def require_operator(self, header: str) -> str:
         """The subject of an operator's token.
@@ -26,9 +24,8 @@ class Gate:
         token = bearer(header)
         if token is None:
             raise Problem(401, "Authorization: write it as 'Bearer <access token>'")
-        known = self._settings
         try:
-            claims = verified(token, self._keys, audience=known.audience, issuer=known.issuer, leeway_seconds=known.leeway_seconds)
+            claims = self._door.claims(token)
         except RefusedToken as error:
             raise Problem(401, str(error)) from None
         if claims.get("role") != OPERATOR:
