@@ -110,6 +110,8 @@ class Client:
             code, detail = str(body["code"]), str(body["detail"])
         except (ValueError, KeyError, TypeError):
             raise UnavailableError(f"{self.url}{path} answered {answer.status_code}; is it the query service?") from None
+        if answer.status_code >= 500:
+            raise FailedError(f"the service failed: {detail}")
         raise RefusedError(code, detail)
 
 

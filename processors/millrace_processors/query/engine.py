@@ -19,7 +19,7 @@ import structlog
 from py4j.protocol import Py4JError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.logger import PySparkLogger
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, types
 
 from millrace_contracts import exit_codes
 from millrace_contracts.windows import WINDOW_MS, from_ms
@@ -28,6 +28,7 @@ from millrace_processors.lake import Lake
 from millrace_processors.query import views
 from millrace_processors.query.errors import CancelledError, FailedError, TooLargeError
 from millrace_processors.query.rewriting import Scope, Statement, Table, rewrite
+from millrace_processors.query.text.forms import SQL_TYPE
 
 log = structlog.get_logger()
 WARM = "warm-up"
@@ -42,6 +43,11 @@ SAFETY = {
     # A side of a join is sent to every task only where it is known to be small.
     "spark.sql.autoBroadcastJoinThreshold": "8m",
 }
+
+_IN_ARROW = (
+    types.NumericType, types.StringType, types.BooleanType, types.BinaryType, types.DateType, types.TimestampType, types.TimestampNTZType,
+    types.NullType,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,18 +131,19 @@ class SparkEngine:
             context.setJobGroup(job_id, f"query {job_id}", interruptOnCancel=True)
             frame = session.sql(statement.sql, args=statement.parameters)
             _only(frame, statement)
-            bounded = frame.limit(limits.result_rows + 1)
+            bounded = _held(frame).limit(limits.result_rows + 1)
             rows_read = _rows_read(frame)
             if rows_read > limits.rows_read:
+                log.info("query.costs_too_much", job=job_id, rows=rows_read)
+                # I9: the number counts rows of others in the same files, so no caller is told it.
                 raise TooLargeError(
-                    f"the query would read {rows_read:,} rows of the lake, and {limits.rows_read:,} are allowed; ask for a shorter range, "
+                    f"the query would read more than {limits.rows_read:,} rows of the lake, which are allowed; ask for a shorter range, "
                     "fewer merchants, or read each view once",
-                    value=rows_read,
                     allowed=limits.rows_read,
                 )
             if cancelled():
                 raise CancelledError("cancelled")
-            table = bounded.toArrow()
+            table = _typed(bounded.toArrow(), frame)
         except (PySparkException, Py4JError) as error:
             if cancelled():
                 raise CancelledError("cancelled") from None
@@ -215,6 +222,36 @@ def _rows_read(frame: DataFrame) -> int:
             rows = leaf.stats().rowCount()
             total += int(str(rows.get())) if rows.isDefined() else 0
     return total
+
+
+def _held(frame: DataFrame) -> DataFrame:
+    """The frame with each column that Arrow cannot hold, such as one of intervals, as Spark's own text of it."""
+    kinds = [field.dataType for field in frame.schema.fields]
+    if all(map(_in_arrow, kinds)):
+        return frame
+    # By numbers: columns may be named alike.
+    numbered = frame.toDF(*(f"c{place}" for place in range(len(kinds))))
+    texts = [f"c{place}" if _in_arrow(kind) else f"CAST(c{place} AS STRING) AS c{place}" for place, kind in enumerate(kinds)]
+    return numbered.selectExpr(*texts).toDF(*frame.columns)
+
+
+def _in_arrow(kind: types.DataType) -> bool:
+    if isinstance(kind, types.ArrayType):
+        return _in_arrow(kind.elementType)
+    if isinstance(kind, types.MapType):
+        return _in_arrow(kind.keyType) and _in_arrow(kind.valueType)
+    if isinstance(kind, types.StructType):
+        return all(_in_arrow(field.dataType) for field in kind.fields)
+    return isinstance(kind, _IN_ARROW)
+
+
+def _typed(table: pa.Table, frame: DataFrame) -> pa.Table:
+    """The table whose columns of text say which type of Spark's they hold."""
+    kinds = [None if _in_arrow(field.dataType) else field.dataType.simpleString() for field in frame.schema.fields]
+    if not any(kinds):
+        return table
+    fields = [field.with_metadata({SQL_TYPE: kind}) if kind else field for field, kind in zip(table.schema, kinds, strict=True)]
+    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
 
 
 def _too_many_bytes(limits: Limits) -> TooLargeError:

@@ -161,8 +161,10 @@ def shown(job: Job) -> dict[str, Any]:
         "status": f"{JOBS}/{job.id}",
     }
     if job.state in (State.DONE, State.EXPIRED):
-        names = ("rows", "truncated", "bytes", "rows_read")
-        found |= {name: getattr(job, name) for name in names[:3]} | {"rowsRead": job.rows_read, "expiresAt": instant(job.expires_ms)}
+        found |= {"rows": job.rows, "truncated": job.truncated, "bytes": job.bytes, "expiresAt": instant(job.expires_ms)}
+        if job.everything:
+            # I9: it counts rows of others in the same files.
+            found["rowsRead"] = job.rows_read
         found |= {"asOf": instant(job.as_of_ms), "completeThrough": instant(job.complete_through_ms)}
     if job.state is State.DONE:
         found["result"] = f"{JOBS}/{job.id}/result"

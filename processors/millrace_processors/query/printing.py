@@ -9,6 +9,9 @@ from typing import IO, Any
 import orjson
 
 from millrace_contracts.values.shown_text import in_cell
+from millrace_processors.query.text import forms
+
+_NUMBERS = ("bigint", "int", "smallint", "tinyint", "double", "float")
 
 
 def table(page: dict[str, Any], file: IO[bytes], most: int) -> None:
@@ -19,10 +22,10 @@ def table(page: dict[str, Any], file: IO[bytes], most: int) -> None:
 
     shown = Table()
     for column in page["columns"]:
-        shown.add_column(Text(in_cell(column["name"])), justify="right" if column["type"] in ("bigint", "int", "double") else "left")
+        shown.add_column(Text(in_cell(column["name"])), justify="right" if column["type"] in _NUMBERS else "left")
     for row in page["rows"][:most]:
         # Text, not markup: a merchant's name may hold brackets.
-        shown.add_row(*(Text("" if value is None else in_cell(str(value))) for value in row))
+        shown.add_row(*(Text("NULL" if value is None else in_cell(forms.text(value))) for value in row))
     text = io.StringIO()
     Console(file=text, width=200).print(shown)
     if page["total"] > most:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from millrace_contracts.values.shown_text import csv_cell
+from millrace_processors.query.text import forms
 
 FORMATS = {"json": "application/json", "csv": "text/csv; charset=utf-8", "arrow": "application/vnd.apache.arrow.stream"}
 
@@ -69,71 +65,21 @@ class Page:
 
 def columns(table: pa.Table) -> list[dict[str, str]]:
     """Names and types of the columns, the types as SQL writes them."""
-    return [{"name": field.name, "type": _sql_type(field.type)} for field in table.schema]
-
-
-def _sql_type(kind: pa.DataType) -> str:
-    for test, name in _TYPES:
-        if test(kind):
-            return name
-    return str(kind)
-
-
-_TYPES: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (pa.types.is_int64, "bigint"),
-    (pa.types.is_int32, "int"),
-    (pa.types.is_float64, "double"),
-    (pa.types.is_string, "string"),
-    (pa.types.is_large_string, "string"),
-    (pa.types.is_boolean, "boolean"),
-    (pa.types.is_timestamp, "timestamp"),
-    (pa.types.is_date, "date"),
-    (pa.types.is_null, "null"),
-)
-
-
-def _readable(table: pa.Table, *, text_numbers: bool) -> list[list[Any]]:
-    """Columns as values that JSON and CSV hold: whole numbers of 64 bits and decimals are text in JSON (I10), instants ISO 8601 in UTC."""
-    found = []
-    for column in table.columns:
-        values = column.to_pylist()
-        kind = column.type
-        if pa.types.is_timestamp(kind):
-            zone = "Z" if kind.tz else ""
-            values = [None if each is None else each.replace(tzinfo=None).isoformat(timespec="milliseconds") + zone for each in values]
-        elif pa.types.is_decimal(kind) or pa.types.is_duration(kind) or (text_numbers and pa.types.is_int64(kind)):
-            values = [None if each is None else str(each) for each in values]
-        elif pa.types.is_date(kind):
-            values = [None if each is None else each.isoformat() for each in values]
-        found.append(values)
-    return found
+    return [{"name": field.name, "type": forms.sql_type(field)} for field in table.schema]
 
 
 def as_json(page: Page, **more: object) -> bytes:
     """A page as one JSON object: columns, rows as lists, and where the next page is."""
-    rows = list(zip(*_readable(page.table, text_numbers=True), strict=True))
+    rows = list(zip(*map(forms.json_values, page.table.columns), strict=True))
     body = {"columns": columns(page.table), "rows": rows, "offset": page.offset, "total": page.total, "truncated": page.truncated, **more}
     return orjson.dumps(body)
 
 
 def as_csv(page: Page) -> bytes:
-    """A page as RFC 4180, with a line of names on the first page only, so that pages can be joined. No text is taken for a formula."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    if page.offset == 0:
-        writer.writerow(map(csv_cell, page.table.column_names))
-    found = zip(page.table.schema.types, _readable(page.table, text_numbers=False), strict=True)
-    writer.writerows(zip(*(_disarmed(values) if _holds_text(kind) else values for kind, values in found), strict=True))
-    return text.getvalue().encode()
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    """Whether values may hold texts of others: all but numbers, instants and the like, whose cells begin with a minus sign rightly."""
-    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_nested))
-
-
-def _disarmed(values: list[Any]) -> list[Any]:
-    return [None if each is None else csv_cell(str(each)) for each in values]
+    """A page as RFC 4180, with a line of names on the first page only, so that pages can be joined; ``forms`` tells null from ""."""
+    rows = zip(*map(forms.csv_cells, page.table.columns), strict=True)
+    head = [forms.csv_cells(pa.array(page.table.column_names, pa.string()))] if page.offset == 0 else []
+    return "".join(",".join(row) + "\r\n" for row in (*head, *rows)).encode()
 
 
 def as_arrow(page: Page) -> bytes:

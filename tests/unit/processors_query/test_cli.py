@@ -72,6 +72,9 @@ def test_the_services_words_and_kinds_of_failure_become_exit_codes(monkeypatch: 
     def fail(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={**JOB, "state": "lost", "error": {"code": "LOST", "detail": "ask again"}})
 
+    def break_down(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, json={"code": "INTERNAL", "detail": "internal error; tell us the reference 1"})
+
     def vanish(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
@@ -81,6 +84,7 @@ def test_the_services_words_and_kinds_of_failure_become_exit_codes(monkeypatch: 
     expected = {
         refuse: (exit_codes.USAGE, "uuid() at line 1"),
         fail: (exit_codes.FATAL, "lost: ask again"),
+        break_down: (exit_codes.FATAL, "internal error"),
         vanish: (exit_codes.UNAVAILABLE, "millrace query serve"),
         stranger: (exit_codes.UNAVAILABLE, "502"),
     }

@@ -80,6 +80,11 @@ def anne(token: Callable[..., dict[str, str]]) -> dict[str, str]:
     return token("m1", "m2")
 
 
+@pytest.fixture
+def zoe(token: Callable[..., dict[str, str]]) -> dict[str, str]:
+    return token(role="operator")
+
+
 def done(web: Web, headers: dict[str, str], body: dict[str, Any] = SQL) -> dict[str, Any]:
     answer = web.post(JOBS, json=body, headers=headers)
     assert answer.status_code == 202, answer.text
@@ -101,7 +106,12 @@ def test_a_query_is_taken_with_202_and_the_place_of_its_status(web: Web, anne: d
 def test_a_finished_query_says_how_fresh_and_complete_it_is(web: Web, anne: dict[str, str]) -> None:
     job = done(web, anne)
     assert (job["asOf"], job["completeThrough"]) == ("2023-11-14T22:13:20.000Z", "2020-09-13T12:26:40.000Z")
-    assert (job["rows"], job["truncated"], job["rowsRead"]) == (3, False, 42)
+    assert (job["rows"], job["truncated"]) == (3, False)
+
+
+def test_what_is_read_of_others_in_the_same_files_is_told_to_operators_only(web: Web, anne: dict[str, str], zoe: dict[str, str]) -> None:
+    assert "rowsRead" not in done(web, anne)
+    assert done(web, zoe)["rowsRead"] == 42
 
 
 def test_json_pages_hold_whole_numbers_as_text_and_lead_to_the_next(web: Web, anne: dict[str, str]) -> None:

@@ -40,13 +40,13 @@ def test_json_keeps_every_digit_and_says_the_types() -> None:
         [None] * 8,
     ]
     types = [column["type"] for column in found["columns"]]
-    assert types == ["bigint", "double", "decimal128(10, 2)", "timestamp", "timestamp", "date", "string", "boolean"]
+    assert types == ["bigint", "double", "decimal(10,2)", "timestamp", "timestamp_ntz", "date", "string", "boolean"]
 
 
 def test_csv_quotes_what_needs_it_and_names_the_columns_on_the_first_page_only() -> None:
     first = as_csv(page()).decode()
     assert first.splitlines()[0] == "amount,rate,exact,at,local,day,name,good"
-    assert '9007199254740993,0.5,1.50,2026-11-01T10:00:00.000Z,2026-11-01T19:00:00.000,2026-11-01,"a ""b"", c\n",True\r\n' in first
+    assert '9007199254740993,0.5,1.50,2026-11-01T10:00:00.000Z,2026-11-01T19:00:00.000,2026-11-01,"a ""b"", c\n",true\r\n' in first
     assert first.endswith(",,,,,,,\r\n")
     assert first.endswith(as_csv(page(offset=2)).decode())
 
