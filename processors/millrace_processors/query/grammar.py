@@ -1,7 +1,7 @@
-"""What may stand in a query: allow-lists of syntax, functions and types, over sqlglot's Spark dialect. Pure data.
+"""What may stand in a query: allow-lists of words, functions, types and syntax. Pure data.
 
-Nothing is forbidden by name: a node, an argument of a node, a function or a type that is not listed here is refused. No listed function
-makes text longer, collects rows into a value, reads anything but its arguments, or runs a regular expression.
+Nothing is forbidden by name: a word, a function, a type, or a node of the syntax tree or an argument of it that is not listed here is
+refused. No listed function makes text longer, collects rows into a value, reads anything but its arguments, or runs a regular expression.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ _ARGUMENTS: dict[type[exp.Expr], str] = {
     exp.All: "this",
     exp.Window: "this partition_by order spec alias over",
     exp.WindowSpec: "kind start start_side end end_side",
+    exp.WithinGroup: "this expression",
     exp.Filter: "this expression",
+    exp.IgnoreNulls: "this",
+    exp.RespectNulls: "this",
     exp.Case: "this ifs default",
     exp.If: "this true false",
     exp.Cast: "this to",
@@ -56,82 +59,195 @@ _ARGUMENTS: dict[type[exp.Expr], str] = {
     exp.DataType: "this expressions nested",
     exp.DataTypeParam: "this",
     exp.Interval: "this unit",
+    exp.IntervalSpan: "this expression",
     exp.Var: "this",
     exp.Between: "this low high symmetric",
     exp.Is: "this expression",
     exp.Like: "this expression negate",
     exp.ILike: "this expression negate",
+    exp.Escape: "this expression",
     exp.Not: "this",
     exp.Neg: "this",
     exp.Div: "this expression typed safe",
+    # Functions with a grammar of their own; every other one is a name with arguments.
+    exp.Anonymous: "this expressions",
+    exp.Trim: "this expression position",
+    exp.Substring: "this start length",
+    exp.StrPosition: "this substr position occurrence",
+    exp.Extract: "this expression",
+    **dict.fromkeys((exp.CurrentDate, exp.CurrentTimestamp), ""),
     **dict.fromkeys(
-        (exp.And, exp.Or, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.Add, exp.Sub, exp.Mul, exp.Mod,
-         exp.IntDiv), "this expression",
+        (exp.And, exp.Or, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Sub, exp.Mul,
+         exp.Mod, exp.IntDiv), "this expression",
     ),
 }  # fmt: skip
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 SYNTAX: Final = {kind: frozenset(arguments.split()) for kind, arguments in _ARGUMENTS.items()}
 """Node -> the arguments that it may have."""
 
-FUNCTIONS: Final[dict[type[exp.Expr], str]] = {
+FUNCTIONS: Final = _words(
     # aggregates
-    exp.Count: "count", exp.CountIf: "count_if", exp.Sum: "sum", exp.Avg: "avg", exp.Min: "min", exp.Max: "max",
-    exp.Stddev: "stddev", exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "variance",
-    exp.VariancePop: "var_pop", exp.Median: "median", exp.Quantile: "percentile", exp.ApproxQuantile: "percentile_approx",
-    exp.ApproxDistinct: "approx_count_distinct", exp.ArgMax: "max_by", exp.ArgMin: "min_by", exp.AnyValue: "any_value",
-    exp.First: "first", exp.Last: "last", exp.LogicalAnd: "bool_and", exp.LogicalOr: "bool_or", exp.Corr: "corr", exp.Mode: "mode",
-    exp.Grouping: "grouping", exp.GroupingId: "grouping_id",
+    "count count_if sum avg mean min max stddev stddev_samp stddev_pop variance var_samp var_pop median percentile percentile_approx "
+    "approx_percentile approx_count_distinct max_by min_by any_value first last bool_and every bool_or corr mode grouping grouping_id "
     # over a window
-    exp.RowNumber: "row_number", exp.Rank: "rank", exp.DenseRank: "dense_rank", exp.PercentRank: "percent_rank",
-    exp.CumeDist: "cume_dist", exp.Ntile: "ntile", exp.Lag: "lag", exp.Lead: "lead", exp.FirstValue: "first_value",
-    exp.LastValue: "last_value", exp.NthValue: "nth_value",
+    "row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value "
     # time
-    exp.Year: "year", exp.Quarter: "quarter", exp.Month: "month", exp.WeekOfYear: "weekofyear", exp.Day: "day",
-    exp.DayOfMonth: "dayofmonth", exp.DayOfWeek: "dayofweek", exp.DayOfYear: "dayofyear", exp.Hour: "hour", exp.Minute: "minute",
-    exp.Second: "second", exp.TimestampTrunc: "date_trunc", exp.TsOrDsToDate: "to_date", exp.TimeToStr: "date_format",
-    exp.AtTimeZone: "from_utc_timestamp", exp.FromTimeZone: "to_utc_timestamp", exp.TsOrDsAdd: "date_add", exp.AddMonths: "add_months",
-    exp.DateDiff: "datediff", exp.LastDay: "last_day", exp.Extract: "extract", exp.TimestampAdd: "timestampadd",
-    exp.TimestampDiff: "timestampdiff", exp.MonthsBetween: "months_between", exp.CurrentDate: "current_date",
-    exp.CurrentTimestamp: "current_timestamp", exp.TimeStrToTime: "to_timestamp",
+    "year quarter month weekofyear weekday day dayofmonth dayofweek dayofyear hour minute second extract date_trunc trunc date_format "
+    "to_date to_timestamp make_date unix_millis unix_seconds from_utc_timestamp to_utc_timestamp date_add date_sub dateadd date_diff "
+    "datediff add_months last_day months_between timestampadd timestampdiff now curdate current_date current_timestamp "
     # numbers
-    exp.Abs: "abs", exp.Sign: "sign", exp.Round: "round", exp.Floor: "floor", exp.Ceil: "ceil", exp.Sqrt: "sqrt", exp.Pow: "power",
-    exp.Exp: "exp", exp.Ln: "ln", exp.Log: "log", exp.Greatest: "greatest", exp.Least: "least", exp.SafeDivide: "try_divide",
-    exp.WidthBucket: "width_bucket",
-    # nulls
-    exp.Coalesce: "coalesce", exp.Nullif: "nullif", exp.Nvl2: "nvl2",
+    "abs sign signum round bround floor ceil ceiling sqrt pow power exp ln log log2 log10 greatest least mod pmod try_divide width_bucket "
+    # nulls and choices
+    "coalesce ifnull nvl nvl2 nullif isnull isnotnull if case "
+    # types
+    "cast try_cast boolean int float double date timestamp string "
     # text
-    exp.Lower: "lower", exp.Upper: "upper", exp.Initcap: "initcap", exp.Length: "length", exp.Substring: "substring", exp.Left: "left",
-    exp.Right: "right", exp.Trim: "trim", exp.StartsWith: "startswith", exp.EndsWith: "endswith", exp.Contains: "contains",
-    exp.StrPosition: "instr", exp.SplitPart: "split_part",
-}  # fmt: skip
-"""Functions that sqlglot knows -> how they are written."""
-OTHER_FUNCTIONS: Final = frozenset(
-    {"weekday", "make_date", "now", "pmod", "bround", "every", "isnull", "isnotnull", "unix_millis", "unix_seconds"}
+    "lower lcase upper ucase initcap length len char_length character_length substring substr left right trim ltrim rtrim startswith "
+    "endswith contains instr locate position split_part like ilike"
 )
-"""Functions that sqlglot leaves as they are written."""
+"""Functions by the names that Spark calls them by."""
+PERCENTILES: Final = frozenset({"percentile", "percentile_approx", "approx_percentile"})
+"""Functions that may also take an array of numbers: nowhere else may one be written."""
+UNIT_FIRST: Final = frozenset({"timestampadd", "timestampdiff", "dateadd", "date_add", "datediff", "date_diff"})
+"""Functions whose first of three arguments is a unit."""
+BARE_FUNCTIONS: Final = frozenset(
+    {"current_date", "current_time", "current_timestamp", "current_user", "session_user", "user", "localtimestamp", "grouping__id"}
+)
+"""Functions that the engine calls by their bare name, in backticks too, where no column of that name is in reach (I9)."""
 
 TYPES: Final = frozenset(
-    {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPLTZ",
-     "TIMESTAMPNTZ", "TEXT", "VARCHAR"}
-)  # fmt: skip
-UNITS: Final = frozenset({"YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "DAYOFWEEK", "DOW", "DOY"})
+    [
+        "BOOLEAN",
+        "TINYINT",
+        "BYTE",
+        "SMALLINT",
+        "SHORT",
+        "INT",
+        "INTEGER",
+        "BIGINT",
+        "LONG",
+        "FLOAT",
+        "REAL",
+        "DOUBLE",
+        "DECIMAL",
+        "DEC",
+        "NUMERIC",
+        "DATE",
+        "TIMESTAMP",
+        "TIMESTAMP_LTZ",
+        "TIMESTAMP_NTZ",
+        "STRING",
+        "VARCHAR",
+    ]
+)
+TYPED_TEXTS: Final = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP_LTZ", "TIMESTAMP_NTZ", "INTERVAL"})
+"""Words that make a value of the text behind them."""
+UNITS: Final = _words(
+    "YEAR YEARS QUARTER QUARTERS MONTH MONTHS WEEK WEEKS DAY DAYS HOUR HOURS MINUTE MINUTES SECOND SECONDS MILLISECOND MILLISECONDS "
+    "MICROSECOND MICROSECONDS Y YR YRS YEAROFWEEK QTR MON MONS W D DAYOFWEEK DOW DAYOFWEEK_ISO DOW_ISO DOY DAYOFYEAR H HR HRS M MIN MINS "
+    "S SEC SECS"
+)
+WORDS: Final = frozenset(
+    [
+        "SELECT",
+        "DISTINCT",
+        "ALL",
+        "FROM",
+        "WHERE",
+        "GROUP",
+        "BY",
+        "HAVING",
+        "ORDER",
+        "LIMIT",
+        "OFFSET",
+        "WITH",
+        "AS",
+        "JOIN",
+        "INNER",
+        "LEFT",
+        "RIGHT",
+        "FULL",
+        "OUTER",
+        "SEMI",
+        "ANTI",
+        "ON",
+        "USING",
+        "UNION",
+        "EXCEPT",
+        "MINUS",
+        "INTERSECT",
+        "AND",
+        "OR",
+        "NOT",
+        "IN",
+        "IS",
+        "NULL",
+        "TRUE",
+        "FALSE",
+        "LIKE",
+        "ILIKE",
+        "ESCAPE",
+        "BETWEEN",
+        "EXISTS",
+        "ANY",
+        "SOME",
+        "CASE",
+        "WHEN",
+        "THEN",
+        "ELSE",
+        "END",
+        "BOTH",
+        "LEADING",
+        "TRAILING",
+        "FOR",
+        "DIV",
+        "INTERVAL",
+        "TO",
+        "OVER",
+        "PARTITION",
+        "ROWS",
+        "RANGE",
+        "UNBOUNDED",
+        "CURRENT",
+        "ROW",
+        "PRECEDING",
+        "FOLLOWING",
+        "WINDOW",
+        "FILTER",
+        "WITHIN",
+        "IGNORE",
+        "RESPECT",
+        "NULLS",
+        "ASC",
+        "DESC",
+        "FIRST",
+        "LAST",
+        "ROLLUP",
+        "CUBE",
+        "GROUPING",
+        "SETS",
+        "CURRENT_DATE",
+        "CURRENT_TIMESTAMP",
+    ]
+)
+"""Words of SELECT itself."""
 JOIN_SIDES: Final = frozenset({"", "LEFT", "RIGHT", "FULL"})
 JOIN_KINDS: Final = frozenset({"", "INNER", "OUTER", "SEMI", "ANTI"})
-WINDOW_WORDS: Final = frozenset({"ROWS", "RANGE", "UNBOUNDED", "CURRENT ROW", "PRECEDING", "FOLLOWING"})
-WORDS: Final[dict[tuple[type[exp.Expr], str], frozenset[str]]] = {
-    (exp.Trim, "position"): frozenset({"LEADING", "TRAILING", "BOTH"}),
-    (exp.Window, "over"): frozenset({"OVER"}),
-}
-"""Texts that sqlglot keeps as they are in a node, and what they may be."""
 MAX_NODES: Final = 2_000
 MAX_TOKENS: Final = 4_000
 MAX_NESTING: Final = 25
 """Of parentheses, before the text is parsed."""
 MAX_DEPTH: Final = 100
-"""Of the syntax tree; the parser's and the generator's own recursion stays well below Python's limit."""
+"""Of the syntax tree; the parser's own recursion stays well below Python's limit."""
 MAX_SOURCES: Final = 16
 """How often views and common table expressions may be named in one query."""
 
 
 def function_names() -> list[str]:
     """Every function that may be called, sorted."""
-    return sorted({*FUNCTIONS.values(), *OTHER_FUNCTIONS, "if", "case", "cast", "try_cast", "nvl", "ifnull", "date_sub", "interval"})
+    return sorted(FUNCTIONS)

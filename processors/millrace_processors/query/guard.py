@@ -1,35 +1,43 @@
-"""Whether a query may run: SQL text in, a checked syntax tree out, or a refusal that names what, where and what is allowed. Pure.
+"""Whether a query may run: SQL text in, its lexemes and a checked syntax tree out, or a refusal that names what, where and what is allowed.
 
-The tree passes only if every node of it is on the lists of ``grammar``, every table is an offered view or one of the query's own common
-table expressions, and every column is one that these have.
+The lexemes pass only if every word is on the lists of ``grammar`` or a name; the tree only if every node is on them, every table is an
+offered view or one of the query's own common table expressions, and every column is one that these have. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
 
 from millrace_processors.query import grammar
 from millrace_processors.query.errors import RefusedError, TooLargeError
+from millrace_processors.query.text.dialect import DIALECT
+from millrace_processors.query.text.lexemes import Kind, Lexeme, lexemes, masked, refused
 from millrace_processors.query.views import VIEWS
 
-DIALECT = "spark"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,63}|_[A-Za-z0-9_]{1,63}")
-_NUMBER = re.compile(r"\d{1,38}|\d{0,38}\.\d{1,38}|\d{1,38}\.\d{0,38}|\d{1,20}(\.\d{0,20})?[eE][+-]?\d{1,3}")
-_FORMAT = re.compile(r"[A-Za-z0-9%:.,/ _-]{1,120}")
-"""As sqlglot keeps it: %Y for yyyy, and so on."""
-_INTERVAL = re.compile(r"-?\d{1,9}")
+_TYPED_TEXT = re.compile(r"[A-Za-z0-9:.,+/ _-]{1,80}")
+_SYNTAX = "plain SELECT syntax, see `millrace query views`"
 Query = exp.Select | exp.SetOperation
 
 
-def check(sql: str, *, everything: bool) -> Query:
-    """The tree of one SELECT over the offered views.
+@dataclass(frozen=True)
+class Checked:
+    """A query that may run. ``names``: the lexemes, by their starts, that are names of views, columns and the query's own."""
+
+    tree: Query
+    lexemes: list[Lexeme]
+    names: dict[int, exp.Identifier]
+
+
+def check(sql: str, *, everything: bool) -> Checked:
+    """One SELECT over the offered views.
 
     ``everything``: whether the caller reads all columns, or only those for everyone.
 
@@ -37,25 +45,57 @@ def check(sql: str, *, everything: bool) -> Query:
         RefusedError: something in it is not allowed; the message and its data say what, where and what is.
         TooLargeError: it is larger than a query may be.
     """
-    tree = _parse(sql)
+    found = lexemes(sql)
+    _before_parsing(sql, found)
+    tree = _parse(sql, found)
     nodes = list(tree.walk())
     if len(nodes) > grammar.MAX_NODES:
         raise TooLargeError(f"the query has {len(nodes):,} parts, and {grammar.MAX_NODES:,} are allowed; ask in several queries")
     if _depth(nodes) > grammar.MAX_DEPTH:
         raise TooLargeError(f"the query nests deeper than {grammar.MAX_DEPTH} parts; ask in several queries")
-    place = _Places(sql)
+    units = {id(unit) for node in nodes for unit in _units(node)}
+    names = {node.meta.get("start", -1): node for node in nodes if isinstance(node, exp.Identifier) and id(node.parent) not in units}
+    text = _Text(sql, found, names)
+    text.check()
     for node in nodes:
-        _node(node, place)
-    _names(tree, place, everything)
-    return tree
+        _node(node, text)
+    _tables(tree, text)
+    _columns(tree, text, units, everything)
+    return Checked(tree, found, names)
 
 
-def _parse(sql: str) -> Query:
+def _before_parsing(sql: str, found: list[Lexeme]) -> None:
+    """Refuse what would keep the parser busy: deep nesting, and joins without a condition, for which it tries every way to read them."""
+    if len(found) > grammar.MAX_TOKENS:
+        raise TooLargeError(f"the query has {len(found):,} words, and {grammar.MAX_TOKENS:,} are allowed; ask in several queries")
+    open_joins: list[Lexeme | None] = [None]
+    for lexeme in [*found, None]:
+        sign = lexeme.value if lexeme and lexeme.kind is Kind.SIGN else ""
+        word = lexeme.word() if lexeme else ""
+        join = open_joins[-1]
+        if join and (lexeme is None or word == "JOIN" or sign in (")", ";")):
+            raise refused(
+                sql, join.start, "a join without a condition", "would pair every row with every other", "JOIN … ON or JOIN … USING"
+            )
+        if sign == "(":
+            open_joins.append(None)
+            if len(open_joins) > grammar.MAX_NESTING:
+                raise TooLargeError(f"the query nests deeper than {grammar.MAX_NESTING} parentheses; ask in several queries")
+        elif sign == ")" and len(open_joins) > 1:
+            open_joins.pop()
+        elif word == "JOIN":
+            open_joins[-1] = lexeme
+        elif word in ("ON", "USING"):
+            open_joins[-1] = None
+
+
+def _parse(sql: str, lexemes_: list[Lexeme]) -> Query:
     try:
-        _before_parsing(sqlglot.tokenize(sql, read=DIALECT))
-        found = [each for each in sqlglot.parse(sql, read=DIALECT) if each is not None and not isinstance(each, exp.Semicolon)]
+        found = [
+            each for each in sqlglot.parse(masked(sql, lexemes_), read=DIALECT) if each is not None and not isinstance(each, exp.Semicolon)
+        ]
     except SqlglotError as error:
-        raise _unparsed(error) from None
+        raise _unparsed(error, sql) from None
     except RecursionError:
         raise TooLargeError("the query nests too deep; ask in several queries") from None
     if len(found) != 1:
@@ -64,36 +104,8 @@ def _parse(sql: str) -> Query:
     while isinstance(tree, exp.Subquery) and not tree.args.get("alias"):
         tree = tree.this
     if not isinstance(tree, exp.Select | exp.SetOperation):
-        raise RefusedError(f"{_word(tree)}: a query is one SELECT, nothing else", what=_word(tree), line=1, column=1, allowed="one SELECT")
+        raise refused(sql, lexemes_[0].start, f"{lexemes_[0].value:.40}", "is not how a query begins", "one SELECT")
     return tree
-
-
-def _before_parsing(tokens: list[Token]) -> None:
-    """Refuse what would keep the parser busy: deep nesting, and joins without a condition, for which it tries every way to read them."""
-    if len(tokens) > grammar.MAX_TOKENS:
-        raise TooLargeError(f"the query has {len(tokens):,} words, and {grammar.MAX_TOKENS:,} are allowed; ask in several queries")
-    open_joins: list[Token | None] = [None]
-    for token in [*tokens, None]:
-        kind = token.token_type if token else None
-        if open_joins[-1] and (kind in (None, TokenType.JOIN, TokenType.R_PAREN, TokenType.SEMICOLON)):
-            raise _unconditional(open_joins[-1])
-        if kind is TokenType.L_PAREN:
-            open_joins.append(None)
-            if len(open_joins) > grammar.MAX_NESTING:
-                raise TooLargeError(f"the query nests deeper than {grammar.MAX_NESTING} parentheses; ask in several queries")
-        elif kind is TokenType.R_PAREN and len(open_joins) > 1:
-            open_joins.pop()
-        elif kind is TokenType.JOIN:
-            open_joins[-1] = token
-        elif kind in (TokenType.ON, TokenType.USING):
-            open_joins[-1] = None
-
-
-def _unconditional(join: Token) -> RefusedError:
-    column = join.col - len(join.text) + 1
-    what, allowed = "a join without a condition", "JOIN … ON or JOIN … USING"
-    message = f"{what} at line {join.line}, column {column} would pair every row with every other; allowed: {allowed}"
-    return RefusedError(message, what=what, line=join.line, column=column, allowed=allowed)
 
 
 def _depth(nodes: list[exp.Expr]) -> int:
@@ -104,166 +116,161 @@ def _depth(nodes: list[exp.Expr]) -> int:
     return max(depths.values())
 
 
-def _unparsed(error: SqlglotError) -> RefusedError:
+def _unparsed(error: SqlglotError, sql: str) -> RefusedError:
+    """The parser has read the text with its literals masked, so what is told is taken from the caller's own."""
     details: list[dict[str, Any]] = getattr(error, "errors", None) or [{}]
     first = details[0]
-    data = {"line": first["line"], "column": max(1, first["col"] - len(first.get("highlight") or "") + 1)} if first.get("line") else {}
-    at = f" at line {data['line']}, column {data['column']}" if data else ""
-    near = f" near {first['highlight']!r:.60}" if first.get("highlight") else ""
-    reason = str(first.get("description") or "it cannot be read").rstrip(".")
-    return RefusedError(f"the SQL is not a query that Spark would read{at}{near}: {reason}", what="syntax", **data)
+    if not first.get("line"):
+        return RefusedError("the SQL is not a query that Spark would read", what="syntax")
+    length = len(first.get("highlight") or "")
+    data = {"line": first["line"], "column": max(1, first["col"] - length + 1)}
+    near = sql.split("\n")[data["line"] - 1][data["column"] - 1 :][:length]
+    at = f"at line {data['line']}, column {data['column']}" + (f" near {near:.60}" if near else "")
+    return RefusedError(f"the SQL is not a query that Spark would read {at}", what="syntax", **data)
 
 
-class _Places:
-    """Where a node stands in the text. sqlglot notes offsets of names and literals; another node stands where its first one does."""
-
-    def __init__(self, sql: str) -> None:
-        self._sql = sql
-
-    def of(self, node: exp.Expr) -> dict[str, int]:
-        starts = [each.meta["start"] for each in node.walk() if "start" in each.meta]
-        parent = node.parent
-        if not starts and parent is not None:
-            starts = [each.meta["start"] for each in parent.walk() if "start" in each.meta]
-        if not starts:
-            return {}
-        before = self._sql[: min(starts)]
-        return {"line": before.count("\n") + 1, "column": len(before) - (before.rfind("\n") + 1) + 1}
-
-    def refuse(self, node: exp.Expr, what: str, why: str, allowed: str | list[str]) -> RefusedError:
-        at = self.of(node)
-        where = f" at line {at['line']}, column {at['column']}" if at else ""
-        shown = ", ".join(allowed) if isinstance(allowed, list) else allowed
-        return RefusedError(f"{what}{where} {why}; allowed: {shown}", what=what, **at, allowed=allowed)
+def _units(node: exp.Expr) -> Iterator[exp.Expr]:
+    """The unit that a function takes before two more arguments; the parser takes it for a column."""
+    if isinstance(node, exp.Anonymous) and str(node.this).lower() in grammar.UNIT_FIRST and len(node.expressions) == 3:
+        unit = node.expressions[0]
+        if isinstance(unit, exp.Column) and not unit.table and unit.name.upper() in grammar.UNITS and not unit.this.args.get("quoted"):
+            yield unit
 
 
-def _word(node: exp.Expr) -> str:
-    """What a caller calls a node."""
-    if isinstance(node, exp.Anonymous):
-        return f"{node.name}()"
-    if isinstance(node, exp.Command):
-        return str(node.this).upper()
-    name = grammar.FUNCTIONS.get(type(node)) or node.key.upper()
-    return f"{name}()" if isinstance(node, exp.Func) else name
+@dataclass(frozen=True)
+class _Text:
+    """The lexemes of a query, and which of them are names."""
+
+    sql: str
+    lexemes: list[Lexeme]
+    names: dict[int, exp.Identifier]
+
+    def check(self) -> None:
+        """Look up each lexeme: a name by its letters, any other word in the lists."""
+        for before, lexeme, after in zip([None, *self.lexemes], self.lexemes, [*self.lexemes[1:], None], strict=False):
+            called = after is not None and after.value == "(" and after.kind is Kind.SIGN
+            if lexeme.start in self.names:
+                self._name(lexeme)
+            elif lexeme.kind is Kind.QUOTED:
+                raise self._refuse(lexeme, f"the name {lexeme.value!r:.60}", "is no name here", "a view, a column, or a name of your own")
+            elif lexeme.kind is Kind.TEXT and before and before.word() in grammar.TYPED_TEXTS and before.start not in self.names:
+                if not _TYPED_TEXT.fullmatch(lexeme.value):
+                    raise self._refuse(lexeme, f"the text {lexeme.value!r:.60}", f"makes no {before.value}", "such as '2026-11-24', '7'")
+            elif lexeme.kind is Kind.WORD and not self._known(lexeme.value, called):
+                raise self._unknown(lexeme, before.value.upper() if before else "", called)
+
+    def _name(self, lexeme: Lexeme) -> None:
+        written = lexeme.kind in (Kind.WORD, Kind.QUOTED) and self.names[lexeme.start].name == lexeme.value
+        if not (written and _NAME.fullmatch(lexeme.value)):
+            allowed = "letters, digits, _ - and spaces, up to 64, in backticks where it is more than one word"
+            raise self._refuse(lexeme, f"the name {lexeme.value!r:.60}", "cannot be taken", allowed)
+
+    def _known(self, word: str, called: bool) -> bool:
+        if word.upper() in grammar.WORDS | grammar.TYPES | grammar.UNITS:
+            return True
+        return called and (word.lower() in grammar.FUNCTIONS or word.lower() == "array")
+
+    def _unknown(self, lexeme: Lexeme, before: str, called: bool) -> RefusedError:
+        if before in ("AS", "::"):
+            return self._refuse(lexeme, f"the type {lexeme.value:.60}", "cannot be cast to", sorted(grammar.TYPES))
+        if called:
+            return self._refuse(lexeme, f"{lexeme.value:.60}()", "is no function that may be called", grammar.function_names())
+        return self._refuse(lexeme, f"the word {lexeme.value:.60}", "is not part of a query here", _SYNTAX)
+
+    def _refuse(self, lexeme: Lexeme, what: str, why: str, allowed: str | list[str]) -> RefusedError:
+        return refused(self.sql, lexeme.start, what, why, allowed)
+
+    def refuse(self, node: exp.Expr, why: str, allowed: str | list[str], what: str = "") -> RefusedError:
+        """A refusal of a node where it stands, or where its parent does; it is told by its own text in the query."""
+        of: exp.Expr | None = node
+        starts: list[int] = []
+        while of is not None and not starts:
+            starts = [each.meta["start"] for each in of.walk() if "start" in each.meta]
+            ends = [each.meta["end"] for each in of.walk() if "end" in each.meta]
+            of = of.parent
+        start = min(starts, default=0)
+        shown = " ".join(self.sql[start : max(ends, default=-1) + 1].split())
+        return refused(self.sql, start, what or f"'{shown:.60}'", why, allowed)
 
 
-def _node(node: exp.Expr, place: _Places) -> None:
+def _node(node: exp.Expr, text: _Text) -> None:
     kind = type(node)
-    if isinstance(node, exp.Anonymous):
-        if str(node.this).lower() not in grammar.OTHER_FUNCTIONS or isinstance(node.parent, exp.Table):
-            raise place.refuse(node, _word(node), "is no function that may be called", grammar.function_names())
-    elif kind in grammar.SYNTAX:
-        for name, value in node.args.items():
-            if value and name not in grammar.SYNTAX[kind]:
-                what = f"{_word(node)} with {name.rstrip('_').replace('_', ' ').upper()}"
-                raise place.refuse(node, what, "is not part of a query here", "plain SELECT syntax, see `millrace query views`")
-    elif kind not in grammar.FUNCTIONS:
-        if isinstance(node, exp.Func):
-            raise place.refuse(node, _word(node), "is no function that may be called", grammar.function_names())
-        raise place.refuse(node, _word(node), "is not part of a query here", "plain SELECT syntax, see `millrace query views`")
-    if kind is exp.Select and not node.args.get("expressions"):
-        raise place.refuse(node, "SELECT without a column", "asks for nothing", "a list of columns, or *")
-    _values(node, place)
-
-
-def _values(node: exp.Expr, place: _Places) -> None:
-    """Texts inside a node, each by its own rule: what the engine is given is written from the tree again."""
-    for kind, rule in _RULES.items():
-        if isinstance(node, kind):
-            rule(node, place)
-            return
+    if isinstance(node, exp.Table) and node.args.get("db"):
+        raise text.refuse(node, "is no view", list(VIEWS))
+    if kind not in grammar.SYNTAX:
+        raise text.refuse(node, "is not part of a query here", _SYNTAX)
     for name, value in node.args.items():
-        if isinstance(value, str) and value not in grammar.WORDS.get((type(node), name), ()):
-            raise place.refuse(node, f"{_word(node)} with {name}", "is not part of a query here", "plain SELECT syntax")
+        if value and name not in grammar.SYNTAX[kind]:
+            part = (
+                value if isinstance(value, exp.Expr) else value[0] if isinstance(value, list) and isinstance(value[0], exp.Expr) else node
+            )
+            raise text.refuse(part, "is not part of a query here", _SYNTAX)
+    if isinstance(node, exp.Select) and not node.args.get("expressions"):
+        raise text.refuse(node, "asks for nothing", "a list of columns, or *", "a SELECT without a column")
+    if isinstance(node, exp.Anonymous):
+        _function(node, text)
+    elif isinstance(node, exp.Join):
+        _join(node, text)
+    elif isinstance(node, exp.DataType) and node.args.get("nested"):
+        raise text.refuse(node, "cannot be cast to", sorted(grammar.TYPES))
 
 
-def _identifier(node: exp.Expr, place: _Places) -> None:
-    if not _NAME.fullmatch(node.name):
-        raise place.refuse(node, f"the name {node.name!r:.60}", "cannot be taken", "letters, digits, _ - and spaces, up to 64")
+def _function(node: exp.Anonymous, text: _Text) -> None:
+    name = str(node.this).lower()
+    of = str(node.parent.this).lower() if isinstance(node.parent, exp.Anonymous) else ""
+    if name == "array" and of in grammar.PERCENTILES and all(isinstance(each, exp.Literal) for each in node.expressions):
+        return
+    if name not in grammar.FUNCTIONS or isinstance(node.parent, exp.Table):
+        raise text.refuse(node, "is no function that may be called", grammar.function_names(), f"{node.name:.60}()")
 
 
-def _type(node: exp.Expr, place: _Places) -> None:
-    name = node.this.value if isinstance(node.this, exp.DType) else "?"
-    if name not in grammar.TYPES or node.args.get("nested"):
-        raise place.refuse(node, f"the type {name}", "cannot be cast to", sorted(grammar.TYPES))
-
-
-def _unit(node: exp.Expr, place: _Places) -> None:
-    if node.name.upper().removesuffix("S") not in grammar.UNITS:
-        raise place.refuse(node, f"the word {node.name!r:.40}", "is not known", sorted(grammar.UNITS))
-
-
-def _frame(node: exp.Expr, place: _Places) -> None:
-    if not grammar.WINDOW_WORDS.issuperset(value for value in node.args.values() if isinstance(value, str)):
-        raise place.refuse(node, "the window frame", "is not known", sorted(grammar.WINDOW_WORDS))
-
-
-def _literal(node: exp.Expr, place: _Places) -> None:
-    parent = node.parent
-    if not node.args["is_string"]:
-        if not _NUMBER.fullmatch(node.name):
-            raise place.refuse(node, f"the number {node.name!r:.40}", "cannot be read", "digits with a point or an exponent")
-    elif isinstance(parent, exp.Interval) and not _INTERVAL.fullmatch(node.name):
-        raise place.refuse(node, f"the interval {node.name!r:.40}", "cannot be read", "a whole number and a unit, as in INTERVAL 7 DAYS")
-    elif isinstance(parent, exp.TimeToStr) and node.arg_key == "format" and not _FORMAT.fullmatch(node.name):
-        raise place.refuse(node, "the format of date_format()", "cannot be read", "a pattern such as 'yyyy-MM-dd HH:mm'")
-
-
-def _join(node: exp.Expr, place: _Places) -> None:
-    for text, words in ((node.text("side"), grammar.JOIN_SIDES), (node.text("kind"), grammar.JOIN_KINDS)):
-        if text not in words:
-            raise place.refuse(node, f"{text} JOIN", "is not part of a query here", "[LEFT|RIGHT|FULL|SEMI|ANTI] JOIN … ON or USING")
+def _join(node: exp.Join, text: _Text) -> None:
+    if node.text("side") not in grammar.JOIN_SIDES or node.text("kind") not in grammar.JOIN_KINDS:
+        raise text.refuse(node, "is joined in a way that no query may", "[LEFT|RIGHT|FULL|SEMI|ANTI] JOIN … ON or USING")
     on = node.args.get("on")
     # sqlglot writes ON TRUE where there is no condition.
     if (on is None or isinstance(on, exp.Boolean)) and not node.args.get("using"):
-        raise place.refuse(node, "a join without a condition", "would pair every row with every other", "JOIN … ON or JOIN … USING")
+        raise text.refuse(node, "would pair every row with every other", "JOIN … ON or JOIN … USING", "a join without a condition")
 
 
-def _called(node: exp.Expr, place: _Places) -> None:
-    """Of a function that sqlglot does not know: ``_node`` has seen its name."""
-
-
-_RULES: dict[type[exp.Expr], Callable[[exp.Expr, _Places], None]] = {
-    exp.Identifier: _identifier,
-    exp.Literal: _literal,
-    exp.DataType: _type,
-    exp.Var: _unit,
-    exp.WindowSpec: _frame,
-    exp.Join: _join,
-    exp.Anonymous: _called,
-}
-
-
-def _names(tree: Query, place: _Places, everything: bool) -> None:
-    """Every table is a view or a common table expression in scope; every column and qualifier is one that something has."""
+def _tables(tree: Query, text: _Text) -> None:
+    """Every table is a view or a common table expression in scope."""
     tables = list(tree.find_all(exp.Table))
     if len(tables) > grammar.MAX_SOURCES:
         raise TooLargeError(f"the query names {len(tables)} tables, and {grammar.MAX_SOURCES} are allowed; ask in several queries")
-    known = _cte_names(tree, place)
+    known = _cte_names(tree, text)
     for table in tables:
-        if not isinstance(table.this, exp.Identifier):
-            raise place.refuse(table, _word(table.this), "is no view", list(VIEWS))
         name = table.name.lower()
-        if name not in VIEWS and not (name in known and in_scope(table)):
-            raise place.refuse(table, f"the table {table.name!r:.60}", "is no view", list(VIEWS))
+        if not isinstance(table.this, exp.Identifier) or not (name in VIEWS or (name in known and in_scope(table))):
+            raise text.refuse(table, "is no view", list(VIEWS), f"the table {table.name!r:.60}")
+
+
+def _columns(tree: Query, text: _Text, units: set[int], everything: bool) -> None:
+    """Every column and qualifier is one that something has."""
     columns = {column.name for view in VIEWS.values() for column in view.readable(everything=everything)} | set(_aliases(tree))
-    sources = {table.alias_or_name.lower() for table in tables}
+    sources = {table.alias_or_name.lower() for table in tree.find_all(exp.Table)}
     sources |= {each.alias.lower() for each in tree.find_all(exp.Subquery) if each.alias}
     for column in tree.find_all(exp.Column):
-        if not isinstance(column.this, exp.Star) and column.name.lower() not in columns:
-            raise place.refuse(column, f"the column {column.name!r:.60}", "is in no view", sorted(columns))
+        what, name = f"the column {column.name!r:.60}", column.name.lower()
+        if id(column) in units:
+            continue
+        if name in grammar.BARE_FUNCTIONS and not column.table:
+            fix = "another name, or the column with its table before it"
+            raise text.refuse(column, "is the name of a function that the engine calls by it", fix, what)
+        if not isinstance(column.this, exp.Star) and name not in columns:
+            raise text.refuse(column, "is in no view", sorted(columns), what)
         if column.table and column.table.lower() not in sources:
-            raise place.refuse(column, f"{column.table!r:.60} of {column.sql(DIALECT)!r:.80}", "is no table of the query", sorted(sources))
+            raise text.refuse(column, "is of no table of the query", sorted(sources), f"{column.table!r:.60} before {column.name!r:.60}")
 
 
-def _cte_names(tree: Query, place: _Places) -> set[str]:
+def _cte_names(tree: Query, text: _Text) -> set[str]:
     known: set[str] = set()
     for cte in tree.find_all(exp.CTE):
-        name = cte.alias.lower()
+        name, what = cte.alias.lower(), f"WITH {cte.alias}"
         if name in VIEWS:
-            raise place.refuse(cte.args["alias"], f"WITH {cte.alias}", "would hide the view of that name", "another name")
+            raise text.refuse(cte.args["alias"], "would hide the view of that name", "another name", what)
         if name in known:
-            raise place.refuse(cte.args["alias"], f"WITH {cte.alias}", "is there already", "another name")
+            raise text.refuse(cte.args["alias"], "is there already", "another name", what)
         known.add(name)
     return known
 

@@ -1,12 +1,13 @@
-"""The caller's rows and range of time put into a checked query (I9), in the syntax tree, never in the text. Pure.
+"""The caller's rows and range of time put into a checked query (I9). Pure.
 
-Each view becomes a subselect over the lake's table with the filter at its innermost FROM. Every text of the caller becomes a parameter, so
-that no quoting has to be right; common table expressions get names of our own, so that a name which is none of ours finds nothing.
+The engine reads the caller's own words: the lexemes that ``guard`` has looked up, written again one by one. In the place of each view
+stands a subselect over the lake's table with the filter at its innermost FROM. Every text becomes a parameter, so that no quoting has to
+be right; common table expressions get names of our own, so that a name which is none of ours finds nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -14,9 +15,13 @@ from typing import Any, cast
 import sqlglot
 from sqlglot import exp
 
+from millrace_processors.query import grammar
 from millrace_processors.query.errors import RefusedError
-from millrace_processors.query.guard import DIALECT, Query, check
+from millrace_processors.query.guard import Checked, Query, check
+from millrace_processors.query.text.lexemes import Kind
 from millrace_processors.query.views import VIEWS, View
+
+SPARK = "spark"
 
 
 @dataclass(frozen=True)
@@ -60,55 +65,71 @@ class _Parameters:
         return exp.Placeholder(this=name)
 
 
-def rewrite(sql: str, scope: Scope, tables: Mapping[str, Table], dialect: str = DIALECT) -> Statement:
+def rewrite(sql: str, scope: Scope, tables: Mapping[str, Table]) -> Statement:
     """A caller's SQL as the engine's statement. ``tables``: the lake's tables by their short names.
 
     Raises:
         RefusedError: the query is not allowed (see ``guard``).
     """
-    tree = check(sql, everything=scope.everything)
+    query = check(sql, everything=scope.everything)
     parameters = _Parameters()
-    _bind_texts(tree, parameters)
-    own = _rename_ctes(tree)
-    for table in list(tree.find_all(exp.Table)):
+    sources = _Sources(scope, tables, parameters)
+    names = _own_names(query.tree) | {table.this.meta["start"]: sources.of(table) for table in query.tree.find_all(exp.Table)}
+    written = _written(query, names, parameters)
+    return Statement(" ".join(written), parameters.values, frozenset(sources.read))
+
+
+def _written(query: Checked, names: Mapping[int, str], parameters: _Parameters) -> Iterator[str]:
+    """The lexemes one by one: names in backticks or in our words, texts as parameters; ``guard`` has looked up the others."""
+    before = ""
+    for lexeme in query.lexemes:
+        if lexeme.start in names:
+            yield names[lexeme.start]
+        elif lexeme.start in query.names:
+            yield f"`{lexeme.value}`"
+        elif lexeme.kind is Kind.TEXT:
+            # A typed literal has to stand in the text; ``guard`` has seen that it is plain.
+            yield f"'{lexeme.value}'" if before in grammar.TYPED_TEXTS else f":{parameters.of(lexeme.value).name}"
+        elif lexeme.value != ";":
+            yield lexeme.value
+        before = "" if lexeme.start in query.names else lexeme.word()
+
+
+def _own_names(tree: Query) -> dict[int, str]:
+    """The names of common table expressions where they are given, as ours."""
+    return {cte.args["alias"].this.meta["start"]: f"`with_{number}`" for number, cte in enumerate(tree.find_all(exp.CTE))}
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What stands for each table of a query; ``read`` collects the tables of the lake in it."""
+
+    scope: Scope
+    tables: Mapping[str, Table]
+    parameters: _Parameters
+    read: set[tuple[str, ...]] = field(default_factory=set)
+
+    def of(self, table: exp.Table) -> str:
+        """A view's subselect, or the own name of a common table expression, under the alias that it has in the query."""
         view = VIEWS.get(table.name.lower())
         if view is not None:
-            table.replace(_subselect(view, table, scope, tables, parameters))
-    found = _sealed(tree, own, {each.path for each in tables.values()})
-    return Statement(tree.sql(dialect, comments=False, identify=True), parameters.values, frozenset(found))
+            self.read.add(self.tables[view.source].path)
+            found = f"( {_subselect(view, self.scope, self.tables, self.parameters).sql(SPARK, identify=True)} )"
+        else:
+            common = enumerate(table.root().find_all(exp.CTE))
+            found = next(f"`with_{number}`" for number, cte in common if cte.alias.lower() == table.name.lower())
+        return found if table.alias else f"{found} AS `{table.name}`"
 
 
-def _bind_texts(tree: Query, parameters: _Parameters) -> None:
-    for literal in list(tree.find_all(exp.Literal)):
-        # These two have to stand in the text; ``guard`` has seen that they are plain.
-        kept = isinstance(literal.parent, exp.Interval) or (isinstance(literal.parent, exp.TimeToStr) and literal.arg_key == "format")
-        if literal.is_string and not kept:
-            literal.replace(parameters.of(literal.name))
-
-
-def _rename_ctes(tree: Query) -> set[str]:
-    names = {cte.alias.lower(): f"with_{number}" for number, cte in enumerate(tree.find_all(exp.CTE))}
-    for table in tree.find_all(exp.Table):
-        known = names.get(table.name.lower())
-        if known:
-            if not table.alias:
-                table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
-            table.set("this", exp.to_identifier(known))
-    for cte in tree.find_all(exp.CTE):
-        cte.args["alias"].set("this", exp.to_identifier(names[cte.alias.lower()]))
-    return set(names.values())
-
-
-def _subselect(view: View, table: exp.Table, scope: Scope, tables: Mapping[str, Table], parameters: _Parameters) -> exp.Subquery:
+def _subselect(view: View, scope: Scope, tables: Mapping[str, Table], parameters: _Parameters) -> exp.Select:
     columns = ", ".join(f"{each.expression} AS {each.name}" for each in view.readable(everything=scope.everything))
-    made = cast("exp.Select", sqlglot.parse_one(f"SELECT {columns} FROM {view.body}", read=DIALECT))  # noqa: S608 - texts of our own
+    made = cast("exp.Select", sqlglot.parse_one(f"SELECT {columns} FROM {view.body}", read=SPARK))  # noqa: S608 - texts of our own
     for source in list(made.find_all(exp.Table)):
         innermost = cast("exp.Select", source.find_ancestor(exp.Select))
         for condition in _conditions(view, scope, parameters):
             innermost.where(condition, copy=False)
         source.replace(_qualified(tables[view.source]))
-    alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(view.name))
-    return exp.Subquery(this=made, alias=alias.copy())
+    return made
 
 
 def _conditions(view: View, scope: Scope, parameters: _Parameters) -> list[exp.Condition]:
@@ -130,15 +151,3 @@ def _qualified(table: Table) -> exp.Table:
     if table.snapshot is not None:
         named.set("version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(table.snapshot)))
     return named
-
-
-def _sealed(tree: Query, own: set[str], tables: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    """The lake's tables in a finished tree, once more: nothing but those and our own common table expressions may be in it."""
-    found = set()
-    for table in tree.find_all(exp.Table):
-        path = tuple(part.name for part in table.parts)
-        if path in tables:
-            found.add(path)
-        elif path not in {(name,) for name in own}:
-            raise RefusedError(f"the table {'.'.join(path)!r:.60} is no view", what="table", allowed=list(VIEWS))
-    return found

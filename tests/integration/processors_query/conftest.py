@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from pyspark.sql import SparkSession
@@ -13,12 +14,20 @@ from millrace_processors.lake import Lake
 from millrace_processors.query.engine import SparkEngine
 from millrace_processors.settings import Config
 from tests.support.servers import unique_names
-from tests.unit.processors_query.history import Row, facts
+from tests.unit.processors_query.history import DAYS, T0, Row, facts
 
 MERCHANTS = ["m1", "m2", "m3", "secret-merchant"]
 _KINDS = {"window_start": "timestamp", "occurred_at": "timestamp", "retracted": "boolean"} | dict.fromkeys(
     ("amount", "points_used", "points_earned", "version"), "bigint"
 )
+ALONE = T0 + timedelta(days=DAYS, hours=5)
+"""A window in which nobody but the secret merchant has payments; all of them are in yen, which nobody else takes."""
+
+
+def facts_of_one_alone() -> list[Row]:
+    """Payments of the secret merchant by which it differs from everybody else."""
+    rows = facts(8, ["secret-merchant"], 20)
+    return [{**row, "fact_id": f"s{row['fact_id']}", "currency": "JPY", "occurred_at": ALONE, "window_start": ALONE} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ def filled(spark: SparkSession, spark_settings: dict[str, str]) -> Filled:
     config = Config.load(environ)
     lake = Lake(spark, config.lake, config.names.lake_namespace)
     lake.declare()
-    rows = facts(7, MERCHANTS, 400)
+    rows = facts(7, MERCHANTS, 400) + facts_of_one_alone()
     schema = ", ".join(f"{name} {_KINDS.get(name, 'string')}" for name in COLUMNS)
     spark.createDataFrame([tuple(row.values()) for row in rows], schema).writeTo(lake.facts).append()
     documents = [(name, 1, False, json.dumps({"_id": name, "name": f"Shop {name}", "timeZone": "Asia/Seoul"})) for name in MERCHANTS]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from millrace_processors.query.engine import Answer, Limits
-from millrace_processors.query.errors import CancelledError, FailedError, QueryError, TooLargeError
+from millrace_processors.query.errors import CancelledError, FailedError, QueryError, RefusedError, TooLargeError
+from millrace_processors.query.results import Page, as_csv, as_json
 from millrace_processors.query.rewriting import Scope, Statement, rewrite
-from tests.integration.processors_query.conftest import Filled
+from millrace_processors.query.text.forms import text
+from tests.integration.processors_query.conftest import ALONE, Filled
 from tests.unit.processors_query.history import DAYS, T0, newest
 
 pytestmark = pytest.mark.stack
@@ -136,6 +142,76 @@ def test_an_error_of_the_engine_tells_nothing_of_another_tenants_rows(filled: Fi
     assert "m3" not in found
 
 
+@pytest.mark.parametrize("clause", ["WHERE {} > 0", "WHERE {} > 0 OR TRUE", "GROUP BY merchant_id HAVING sum({}) > 0"])
+def test_an_expression_that_fails_on_others_rows_alone_never_fails(filled: Filled, clause: str) -> None:
+    """Of a merchant id, a window and a currency that only somebody else has."""
+    ours = newest(filled.rows, {"m1", "m2"})
+    assert not any(fact["currency"] == "JPY" or fact["window_start"] == ALONE for fact in ours)
+    for value in (
+        "abs(length(merchant_id) - length('secret-merchant'))",
+        f"abs(unix_seconds(window_start) - {int(ALONE.timestamp())})",
+        "abs(instr('JPY', currency) - 1)",
+    ):
+        found = rows(ask(filled, f"SELECT count(*) AS n FROM payments {clause.format(f'1 / {value}')}"))
+        assert sum(row["n"] for row in found) == len(ours)
+
+
+def test_no_name_gives_the_account_of_the_engine(filled: Filled, spark: SparkSession) -> None:
+    """Every function that the engine resolves by a bare name, whichever those are in this version."""
+    functions = [row[0] for row in spark.sql("SHOW SYSTEM FUNCTIONS").collect() if row[0].isidentifier()]
+    bare = [name for name in functions if _resolves(spark, name)]
+    assert {"current_user", "session_user", "user", "current_date"} <= set(bare)
+    for name in bare:
+        with pytest.raises(RefusedError, match=name):
+            rewrite(f"SELECT `{name}` AS u, 1 AS `{name}` FROM merchants", Scope(("m1",), False, *ALL), filled.engine.sources().tables)
+
+
+def _resolves(spark: SparkSession, name: str) -> bool:
+    """Whether the engine takes a name in backticks that no column has: asked by parsing and analysing alone."""
+    resolver = spark._jsparkSession.sessionState().analyzer()
+    plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(f"SELECT `{name}`")
+    return bool(resolver.execute(plan).resolved())
+
+
+VALUES = {
+    "make_date(10000, 1, 1)": "+10000-01-01",
+    "make_date(-1, 1, 1)": "-0001-01-01",
+    "INTERVAL 3 DAYS": "INTERVAL '3' DAY",
+    "INTERVAL -3 MONTHS": "INTERVAL '-3' MONTH",
+    "INTERVAL 3 HOURS": "INTERVAL '03' HOUR",
+    "max(occurred_at) - max(occurred_at)": "INTERVAL '0 00:00:00' DAY TO SECOND",
+    "CAST('NaN' AS DOUBLE)": "NaN",
+    "CAST('-Infinity' AS FLOAT)": "-Infinity",
+    "CAST(0.1 AS FLOAT)": "0.1",
+    "CAST(0 AS DECIMAL(20, 10))": "0.0000000000",
+    "CAST(1 AS DECIMAL(38, 18))": "1.000000000000000000",
+    "CAST(3 AS TINYINT)": "3",
+    "max(amount) < 0": "false",
+    "''": "",
+}
+
+
+def test_each_value_is_told_as_spark_casts_it_to_text(filled: Filled) -> None:
+    columns = [*VALUES, *(f"CAST({value} AS STRING)" for value in VALUES)]
+    answer = ask(filled, "SELECT " + ", ".join(f"{value} AS c{place}" for place, value in enumerate(columns)) + " FROM payments")
+    page = Page(answer.table, 0, None, 1, truncated=False)
+    lines = list(csv.reader(io.StringIO(as_csv(page).decode())))
+    assert lines[1] == list(VALUES.values()) * 2
+    found = json.loads(as_json(page))
+    assert list(map(text, found["rows"][0])) == lines[1]
+    kinds = dict(zip(VALUES, (column["type"] for column in found["columns"]), strict=False))
+    assert [kinds[each] for each in ("INTERVAL 3 DAYS", "INTERVAL -3 MONTHS", "CAST(3 AS TINYINT)")] == [
+        "interval day",
+        "interval month",
+        "tinyint",
+    ]
+
+
+def test_instants_far_away_are_told_with_their_year(filled: Filled) -> None:
+    answer = ask(filled, "SELECT TIMESTAMP '2026-11-24 10:00:00' + INTERVAL 8000 YEARS AS at, NULL AS nothing FROM merchants LIMIT 1")
+    assert as_csv(Page(answer.table, 0, None, 1, truncated=False)) == b"at,nothing\r\n+10026-11-24T10:00:00.000Z,\r\n"
+
+
 def test_texts_of_the_caller_are_values_and_never_syntax(filled: Filled) -> None:
     tricks = ["' OR '1'='1", "\\' OR 1=1 --", "`; DROP TABLE x", "\\", ":p0", "\x00", "🙂'\"", "${spark.app.name}", "${env:HOME}"]
     quoted = [trick.replace("\\", "\\\\").replace("'", "\\'") for trick in tricks]
@@ -182,8 +258,10 @@ def test_the_cost_is_the_rows_that_are_left_after_pruning_counted_for_each_read(
     assert ask(filled, "SELECT count(*) FROM payments WHERE window_start < '2026-11-02'").rows_read < everything / 4
     twice = "SELECT (SELECT count(*) FROM payments WHERE kind = 'refund') AS a, (SELECT sum(amount) FROM payments) AS b"
     assert ask(filled, twice).rows_read == 2 * everything
-    with pytest.raises(TooLargeError, match="shorter range"):
+    with pytest.raises(TooLargeError, match="shorter range") as found:
         ask(filled, "SELECT count(*) FROM payments", limits=Limits(everything - 1, 10, 1_000_000))
+    # I9: the words name the limit, and never the number, in which others' rows are counted.
+    assert (f"{everything - 1:,}" in found.value.message, f"{everything:,}" in found.value.message) == (True, False)
 
 
 def test_a_query_that_was_cancelled_while_it_was_planned_runs_no_task(filled: Filled) -> None:

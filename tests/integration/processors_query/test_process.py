@@ -146,6 +146,12 @@ def test_every_format_holds_the_same_rows_and_the_command_says_what_they_are(ser
     assert job in service.command(token, "status").stdout.decode()
 
 
+def test_values_that_python_cannot_hold_and_texts_with_quotes_are_printed(service: Running) -> None:
+    values = "make_date(10000, 1, 1) AS d, make_date(-1, 1, 1) AS e, INTERVAL 3 MONTHS AS m, 'O''Brien' AS o"
+    found = service.rows(service.token("m1"), f"SELECT {values} FROM payments LIMIT 1")
+    assert found == [{"d": "+10000-01-01", "e": "-0001-01-01", "m": "INTERVAL '3' MONTH", "o": "O'Brien"}]
+
+
 def test_the_command_tells_a_refusal_a_missing_token_and_an_absent_service(service: Running) -> None:
     token = service.token("m1")
     refused = service.run(token, "SELECT java_method('a') FROM payments", code=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -64,8 +65,10 @@ def scope(merchants: tuple[str, ...] | None = OURS, everything: bool = False, sp
 
 
 def answer(made: duckdb.DuckDBPyConnection, statement: Statement) -> Counter[tuple[Any, ...]]:
-    used = {name: value for name, value in statement.parameters.items() if f"${name}" in statement.sql}
-    return Counter(made.execute(statement.sql, used or None).fetchall())
+    """The rows of a statement, which is Spark's, in DuckDB's words."""
+    (sql,) = sqlglot.transpile(statement.sql, read="spark", write="duckdb")
+    used = {name: value for name, value in statement.parameters.items() if f"${name}" in sql}
+    return Counter(made.execute(sql, used or None).fetchall())
 
 
 @settings(max_examples=60)
@@ -74,7 +77,7 @@ def test_a_query_sees_what_it_would_see_if_no_other_tenant_existed(
     everyone: duckdb.DuckDBPyConnection, ours_alone: duckdb.DuckDBPyConnection, sql: str
 ) -> None:
     ordered = f"SELECT s.merchant, count(*) AS rows_of_it FROM ({sql}) AS s GROUP BY s.merchant"
-    statement = rewrite(ordered, scope(), TABLES, "duckdb")
+    statement = rewrite(ordered, scope(), TABLES)
     found = answer(everyone, statement)
     assert {row[0] for row in found} <= {*OURS, None}
     if "row_number" not in sql:
@@ -82,13 +85,13 @@ def test_a_query_sees_what_it_would_see_if_no_other_tenant_existed(
 
 
 def test_the_questions_of_chance_do_see_other_tenants_where_nothing_is_filtered(everyone: duckdb.DuckDBPyConnection) -> None:
-    seen = answer(everyone, rewrite("SELECT DISTINCT merchant_id FROM payments", scope(None), TABLES, "duckdb"))
+    seen = answer(everyone, rewrite("SELECT DISTINCT merchant_id FROM payments", scope(None), TABLES))
     assert {row[0] for row in seen} == {*OURS, *THEIRS}
 
 
 def test_the_views_hold_the_newest_facts_within_the_range(everyone: duckdb.DuckDBPyConnection) -> None:
     span = (T0 + timedelta(days=3), T0 + timedelta(days=6))
-    found = answer(everyone, rewrite("SELECT payment_id, kind, amount FROM payments", scope(span=span), TABLES, "duckdb"))
+    found = answer(everyone, rewrite("SELECT payment_id, kind, amount FROM payments", scope(span=span), TABLES))
     expected = [row for row in newest(ROWS, set(OURS)) if span[0] <= row["window_start"] < span[1]]
     assert found == Counter((row["payment_id"], row["kind"], row["amount"]) for row in expected)
 
@@ -121,7 +124,7 @@ def test_no_text_of_the_caller_stands_in_the_statement(merchant: str, text: str)
         return
     assert {merchant, text} <= set(map(str, statement.parameters.values()))
     plain = rewrite("SELECT 'a' AS x FROM payments", scope(("b",)), LAKE)
-    assert statement.sql in (plain.sql, plain.sql.replace(":p1)", ":p0)").replace(":p2", ":p1").replace(":p3", ":p2"))
+    assert re.sub(r":p\d+", ":p", statement.sql) == re.sub(r":p\d+", ":p", plain.sql)
 
 
 def test_comments_and_hints_in_comments_are_left_out() -> None:
@@ -149,18 +152,26 @@ def test_a_star_gives_the_columns_of_the_caller_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "sql",
+    "written",
     [
-        "SELECT date_format(occurred_at, 'yyyy-MM-dd HH:mm:ss') AS x FROM payments",
-        "SELECT date_trunc('DAY', occurred_at) AS x FROM payments",
-        "SELECT occurred_at - INTERVAL '7' DAYS AS x FROM payments",
-        "SELECT " + "NOT " * 90 + "TRUE AS x FROM payments",
+        "timestampadd ( DAY , 1 , `occurred_at` )",
+        "DATE '2026-11-01'",
+        "`occurred_at` - INTERVAL '7' DAYS",
+        "INTERVAL '1-2' YEAR TO MONTH",
+        "CAST ( 1.5BD AS DECIMAL ( 9 , 2 ) ) :: string",
+        "Count ( DISTINCT `amount` ) FILTER ( WHERE `amount` == 1 )",
+        "first ( `amount` ) IGNORE NULLS OVER ( ORDER BY `amount` ROWS BETWEEN 1 PRECEDING AND CURRENT ROW )",
+        "NOT " * 90 + "TRUE",
     ],
 )
-def test_what_has_to_stand_in_the_text_is_written_as_it_was(sql: str) -> None:
-    written = rewrite(sql, scope(), LAKE).sql
-    start = sql.removeprefix("SELECT ").split(" AS x")[0].replace("occurred_at", "`occurred_at`")
-    assert start.upper() in written.upper()
+def test_the_engine_reads_the_callers_own_words(written: str) -> None:
+    assert rewrite(f"SELECT {written} AS x FROM payments", scope(), LAKE).sql.startswith(f"SELECT {written} AS `x` FROM (")
+
+
+def test_every_text_is_a_parameter_whatever_it_is_for() -> None:
+    statement = rewrite("SELECT date_format(occurred_at, 'HH''h''') AS x, 'O''Brien' AS y FROM payments", scope(), LAKE)
+    names = {value: name for name, value in statement.parameters.items() if isinstance(value, str)}
+    assert f"""date_format ( `occurred_at` , :{names["HH'h'"]} ) AS `x` , :{names["O'Brien"]} AS `y`""" in statement.sql
 
 
 def test_the_range_is_given_as_instants() -> None:
