@@ -34,7 +34,7 @@ def count(counts: Counts, op: str, image: Mapping[str, Any] | None) -> None:
     if cell is None:
         cell = counts[key] = [0, 0]
     cell[0] += 1
-    if isinstance(amount, int):
+    if isinstance(amount, int) and not isinstance(amount, bool):
         cell[1] += amount
 
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
-from typing import Any
 
-import bson
 import orjson
-from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.errors import InvalidBSON
 
-from millrace_cdc.events import key_text
 from millrace_cdc.portions import Message
 from millrace_contracts.deadletters import DeadLetter
+from millrace_contracts.values.bson_json import broken, key_text
 
 MAX_PAYLOAD = 500_000
 """Bytes of BSON that a dead letter carries; a larger change is named by its token and key only."""
-_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
-    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
-)
 
 
 def dead_letter(collection: str, token: str | None, reason: str, payload: bytes, key: bytes | None, now_ms: int) -> Message:
@@ -41,22 +33,9 @@ def dead_letter(collection: str, token: str | None, reason: str, payload: bytes,
 
 def undecodable(collection: str, raw: bytes, now_ms: int) -> Message:
     """The dead letter of a change, or of a document of a snapshot, whose BSON can not be decoded; the reason names the field."""
-    try:
-        document = bson.decode(raw, _LENIENT)
-    except InvalidBSON as error:
-        return dead_letter(collection, None, f"not valid BSON: {error}", raw, None, now_ms)
-    found = next(_replaced("", document), "somewhere: text that is not UTF-8")
+    document, found = broken(raw)
+    if document is None:
+        return dead_letter(collection, None, found, raw, None, now_ms)
     if "documentKey" in document:
         return dead_letter(collection, document["_id"]["_data"], found, raw, key_text(document["documentKey"]["_id"]), now_ms)
     return dead_letter(collection, None, found, raw, key_text(document["_id"]), now_ms)
-
-
-def _replaced(path: str, value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _replaced(f"{path}.{name}" if path else name, item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _replaced(f"{path}.{index}", item)
-    elif isinstance(value, str) and "�" in value:
-        yield f"{path}: {value!r} is not UTF-8 text"

@@ -1,76 +1,16 @@
 """Change events as bytes: pure functions from what MongoDB sends to what Kafka gets. The form is that of ``contracts.changes``.
 
-BSON that JSON has: strings, integers, doubles, booleans, null, objects, arrays. Dates are epoch milliseconds. Every other BSON type is
-written as MongoDB's canonical extended JSON (``{"$oid": …}``, ``{"$numberDecimal": …}``, and ``{"$numberDouble": "NaN"}``), so
-that a reader refuses the field by its name and not the whole message.
+The images are written by ``contracts.values.bson_json``, as reprocessing writes them too.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
-
 import orjson
-from bson import DBRef, Int64, ObjectId, json_util
-from bson.binary import UUID_SUBTYPE, Binary
-from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.datetime_ms import DatetimeMS
 
 from millrace_cdc.tokens import position
 from millrace_contracts import changes
 
 OPS = {"insert": changes.OP_CREATE, "update": changes.OP_UPDATE, "replace": changes.OP_UPDATE, "delete": changes.OP_DELETE}
-CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-"""Dates outside the years 1 to 9999 decode as ``DatetimeMS`` instead of failing."""
-
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - BSON dates decode as naive UTC, which is faster than aware
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-def encode_image(document: Mapping[str, Any] | None) -> bytes:
-    """A document as JSON; ``null`` where there is none.
-
-    Raises:
-        TypeError: a value has no JSON form (orjson's error names its type).
-    """
-    data = orjson.dumps(document, default=_extended, option=orjson.OPT_PASSTHROUGH_DATETIME)
-    # orjson writes NaN and the infinities as null; a search in C tells whether a second look is needed.
-    if b"null" in data and document is not None:
-        data = orjson.dumps(_finite(document), default=_extended, option=orjson.OPT_PASSTHROUGH_DATETIME)
-    return data
-
-
-def _extended(value: object) -> object:
-    if type(value) is datetime:
-        return (value - _EPOCH) // _MILLISECOND
-    if isinstance(value, DatetimeMS):
-        return int(value)
-    if isinstance(value, DBRef):
-        return value.as_doc()
-    return orjson.Fragment(json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if type(value) is float and not math.isfinite(value):
-        return {"$numberDouble": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
-    return value
-
-
-def key_text(document_id: object) -> bytes:
-    """A document's id as the message's key: text as it is, integers and ObjectIds as text, UUIDs in their usual form, the rest as JSON."""
-    if type(document_id) is str:
-        return document_id.encode()
-    if type(document_id) in (int, Int64, ObjectId):
-        return str(document_id).encode()
-    if isinstance(document_id, Binary) and document_id.subtype == UUID_SUBTYPE:
-        return str(document_id.as_uuid()).encode()
-    return encode_image({"_id": document_id})[7:-1]
 
 
 class EventForm:

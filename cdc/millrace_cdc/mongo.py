@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
@@ -17,6 +16,7 @@ from pymongo.errors import ConfigurationError, ConnectionFailure, ExecutionTimeo
 from millrace_cdc.bson_walk import cursor_of
 from millrace_cdc.errors import HistoryLost, Misconfigured, Oversize, RelayError, SourceLost
 from millrace_cdc.fragments import can_split
+from millrace_contracts.values import bson_json
 
 
 class SnapshotTooOld(Exception):
@@ -24,7 +24,6 @@ class SnapshotTooOld(Exception):
 
 
 Client = MongoClient[dict[str, Any]]
-RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 HISTORY_LOST = frozenset([286, 280])
 GARBAGE_TOKEN = frozenset([9, 15, 50811, 40649, 40647, 40648])
 UNAUTHORIZED = frozenset([13, 18])
@@ -75,7 +74,7 @@ class RawReader:
 
     def _run(self, command: dict[str, Any]) -> bytes:
         with translated(self.collection):
-            reply: RawBSONDocument = self._database.command(command, codec_options=RAW, session=self._session)
+            reply: RawBSONDocument = self._database.command(command, codec_options=bson_json.RAW, session=self._session)
         raw = bytes(reply.raw)
         self._cursor_id, self.token = cursor_of(raw)
         return raw

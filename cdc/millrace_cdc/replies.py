@@ -14,10 +14,11 @@ from bson.raw_bson import RawBSONDocument
 from millrace_cdc.audit import count
 from millrace_cdc.bson_walk import Part, cursor_of, document_of, parts_of, token_of
 from millrace_cdc.deadletters import dead_letter, undecodable
-from millrace_cdc.events import CODEC, OPS, EventForm, encode_image, key_text
+from millrace_cdc.events import OPS, EventForm
 from millrace_cdc.portions import Portion
 from millrace_cdc.projection import CONTROLS
 from millrace_cdc.tokens import position, through_ms
+from millrace_contracts.values import bson_json
 
 Change = Mapping[str, Any]
 Lookup = Callable[[Sequence[Any]], Mapping[bytes, Mapping[str, Any]]]
@@ -70,7 +71,7 @@ class Reply:
     def _decoded(self, part: Part) -> tuple[list[dict[str, Any]], list[bytes]]:
         raw = document_of(self._raw, part)
         try:
-            return list(bson.decode(raw, CODEC).values()), []
+            return list(bson_json.decode(raw).values()), []
         except InvalidBSON:
             return _each(RawBSONDocument(raw).values())
 
@@ -78,7 +79,7 @@ class Reply:
 def decode(raw: bytes) -> Decoded:
     """Decode a whole reply of aggregate, find or getMore in one call; only if that fails, document by document."""
     try:
-        cursor = bson.decode(raw, CODEC)["cursor"]
+        cursor = bson_json.decode(raw)["cursor"]
         return Decoded(_batch(cursor), [], _token(cursor))
     except InvalidBSON:
         raw_cursor = RawBSONDocument(raw)["cursor"]
@@ -90,7 +91,7 @@ def _each(events: Iterable[RawBSONDocument]) -> tuple[list[dict[str, Any]], list
     broken: list[bytes] = []
     for event in events:
         try:
-            good.append(bson.decode(event.raw, CODEC))
+            good.append(bson_json.decode(event.raw))
         except InvalidBSON:
             broken.append(bytes(event.raw))
             good.extend(_without_before(event))
@@ -101,7 +102,7 @@ def _without_before(event: RawBSONDocument) -> list[dict[str, Any]]:
     """A change whose before-image alone is broken goes on without it, beside its dead letter: its after-image may be the cure."""
     rest = {name: value for name, value in event.items() if name != "fullDocumentBeforeChange"}
     try:
-        return [bson.decode(bson.encode(rest), CODEC)] if len(rest) < len(event) else []
+        return [bson_json.decode(bson.encode(rest))] if len(rest) < len(event) else []
     except InvalidBSON:
         return []
 
@@ -142,16 +143,18 @@ class ReplyEncoder:
                 return made, change
             if self._already and change["_id"]["_data"] <= self._already[change["earlier"]]:
                 continue  # an earlier topology's stream has written it
-            token, key, after = change["_id"]["_data"], key_text(change["documentKey"]["_id"]), change.get("fullDocument")
+            token, key, after = change["_id"]["_data"], bson_json.key_text(change["documentKey"]["_id"]), change.get("fullDocument")
             if after is None and what == "update":
                 after = found.get(key)
                 if after is None:
                     self._refuse(made, change, key, _GONE, now_ms)
                     continue
             before = change.get("fullDocumentBeforeChange")
+            if before is None and what == "delete" and not isinstance(change["documentKey"]["_id"], str):
+                before = {"_id": change["documentKey"]["_id"]}  # its type: the key is text, and may be another document's
             try:
-                before_json = b"null" if before is None else encode_image(before)
-                value = self._form.change(OPS[what], before_json, encode_image(after), token, now_ms)
+                before_json = b"null" if before is None else bson_json.encode(before)
+                value = self._form.change(OPS[what], before_json, bson_json.encode(after), token, now_ms)
             except TypeError as error:
                 self._refuse(made, change, key, f"a value has no JSON form: {error}", now_ms)
                 continue

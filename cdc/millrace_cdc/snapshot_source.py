@@ -17,12 +17,13 @@ from millrace_cdc.audit import count
 from millrace_cdc.byte_queue import ByteQueue, Closed
 from millrace_cdc.deadletters import dead_letter, undecodable
 from millrace_cdc.errors import RelayError, SourceLost
-from millrace_cdc.events import EventForm, encode_image, key_text
+from millrace_cdc.events import EventForm
 from millrace_cdc.mongo import Client, RawReader, SnapshotTooOld, cluster_now, now_ms
 from millrace_cdc.portions import Portion
 from millrace_cdc.replies import HEADROOM, decode
 from millrace_cdc.snapshot import Chunk, Snapshot, Time, encode_chunk, find_command, id_text, snapshot_key
 from millrace_contracts.changes import OP_READ
+from millrace_contracts.values import bson_json
 
 log = structlog.get_logger()
 
@@ -69,9 +70,9 @@ class ReadEncoder:
         return made, _last_id(raw) if decoded.broken else id_text(decoded.documents[-1]["_id"]) if decoded.documents else None
 
     def _add(self, made: Portion, document: Mapping[str, Any], at: Time, read_ms: int) -> None:
-        key = key_text(document["_id"])
+        key = bson_json.key_text(document["_id"])
         try:
-            image = encode_image(document)
+            image = bson_json.encode(document)
             value = self._form.read(OP_READ, image, at, read_ms)
         except TypeError as error:
             reason = f"a value has no JSON form: {error}"
@@ -88,7 +89,7 @@ class ReadEncoder:
 
 
 def _last_id(raw: bytes) -> str | None:
-    cursor = RawBSONDocument(raw)["cursor"]
+    cursor = RawBSONDocument(raw, bson_json.RAW)["cursor"]
     batch = cursor["nextBatch"] if "nextBatch" in cursor else cursor["firstBatch"]
     return id_text(batch[-1]["_id"]) if batch else None
 

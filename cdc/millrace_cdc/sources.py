@@ -13,7 +13,7 @@ from bson import json_util
 from millrace_cdc.capture import Capture
 from millrace_cdc.controls import decide
 from millrace_cdc.errors import RelayError, Reopen
-from millrace_cdc.events import CODEC, EventForm, key_text
+from millrace_cdc.events import EventForm
 from millrace_cdc.gaps import Gap, gap_key, read_captured
 from millrace_cdc.mongo import Client, RawReader, now_ms, splits, translated
 from millrace_cdc.portions import Portion, Source
@@ -28,6 +28,7 @@ from millrace_cdc.snapshot_source import ReadEncoder, SnapshotSource
 from millrace_cdc.state import RelayState
 from millrace_cdc.stream import ChangeStream, change_stream
 from millrace_contracts.settings import KafkaSettings
+from millrace_contracts.values.bson_json import CODEC, key_text
 
 log = structlog.get_logger()
 

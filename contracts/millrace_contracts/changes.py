@@ -9,7 +9,9 @@ Topic ``<prefix>.<database>.<collection>``; key = the document's id as UTF-8 tex
                 "token": "<resume token _data>" | null, "snapshot": "true" | "false"},
      "ts_ms": <when the relay read it>}
 
-Dates inside documents are epoch milliseconds, integers stay integers. ``before`` and ``after`` hold the captured fields only.
+Dates inside documents are epoch milliseconds, integers stay integers, and each other BSON type has the form that ``values.bson_json``
+says. ``before`` and ``after`` hold the captured fields only. The relay's delete without a before-image has null there or, of an id
+that is no text, the ``_id`` alone: the key does not tell its type.
 Headers: ``content-type`` = application/json, ``schema-version``, and ``millrace-kind`` = ``change`` | ``low-water``.
 The connectors of Debezium (ExtractNewDocumentState) write the flattened document instead, with ``__op``, ``__source_ts_ms``,
 ``__source_ord``, ``__source_order`` and ``__deleted`` beside the document's fields; the processors' decoder of payments accepts both.

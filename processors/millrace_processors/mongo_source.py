@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 from bson import Timestamp, json_util
-from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -24,6 +23,7 @@ from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pyspark.sql import DataFrame, SparkSession
 
 from millrace_contracts.documents import PAYMENT_CAPTURED_FIELDS, PAYMENTS
+from millrace_contracts.values.bson_json import RAW
 from millrace_processors import mongo_images
 from millrace_processors.errors import CommandError, UnavailableError
 from millrace_processors.mongo_images import Time
@@ -38,7 +38,6 @@ UNAUTHORIZED = frozenset([13, 18])
 OPTIONS: dict[str, Any] = {"serverSelectionTimeoutMS": 30_000, "connectTimeoutMS": 5_000, "appname": "millrace-process"}
 """Of a connection whose URI does not say otherwise."""
 _BATCH = 5_000
-_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _RECORDS = "key binary, value binary, topic string, partition int, offset bigint"
 _SCHEMA = pa.schema(
     [("key", pa.binary()), ("value", pa.binary()), ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64())]
@@ -167,7 +166,7 @@ def _find(made: Plan, within: Range, at: Time) -> dict[str, Any]:
 
 def _portions(database: Db, command: dict[str, Any]) -> Iterator[list[RawBSONDocument]]:
     with database.client.start_session(causal_consistency=False) as session:
-        reply, name = database.command(command, codec_options=_RAW, session=session), "firstBatch"
+        reply, name = database.command(command, codec_options=RAW, session=session), "firstBatch"
         while True:
             cursor = reply["cursor"]
             if cursor[name]:
@@ -175,7 +174,7 @@ def _portions(database: Db, command: dict[str, Any]) -> Iterator[list[RawBSONDoc
             if not cursor["id"]:
                 return
             more = {"getMore": cursor["id"], "collection": PAYMENTS, "batchSize": _BATCH}
-            reply, name = database.command(more, codec_options=_RAW, session=session), "nextBatch"
+            reply, name = database.command(more, codec_options=RAW, session=session), "nextBatch"
 
 
 def _id_text(document: RawBSONDocument) -> str:

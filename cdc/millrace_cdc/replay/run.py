@@ -16,7 +16,7 @@ import structlog
 from millrace_cdc.audit import Counts
 from millrace_cdc.capture import Capture
 from millrace_cdc.errors import HistoryLost, SourceLost, TransactionAborted, Unavailable
-from millrace_cdc.events import CODEC, EventForm, key_text
+from millrace_cdc.events import EventForm
 from millrace_cdc.mongo import Client, RawReader, now_ms, splits, translated
 from millrace_cdc.oplog import read_oplog
 from millrace_cdc.portions import Sink, Source
@@ -28,6 +28,7 @@ from millrace_cdc.replay.records import Replay, replay_key
 from millrace_cdc.replay.stream import BoundedEncoder, batch_of, open_stream
 from millrace_cdc.settings import RelaySettings
 from millrace_cdc.tokens import position as time_of
+from millrace_contracts.values.bson_json import CODEC, key_text
 from millrace_runtime.stopping import StopSignal
 
 log = structlog.get_logger()

@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_cdc.events import EventForm, encode_image, key_text, marker
+from millrace_cdc.events import EventForm, marker
+from millrace_contracts.values.bson_json import decode, key_text
+from millrace_contracts.values.bson_json import encode as encode_image
 
 GOLDEN = Path(__file__).parent / "golden"
 FORM = EventForm("commerce", "payments")
@@ -73,8 +76,9 @@ def test_every_bson_type_has_a_readable_form(value: Any, written: Any) -> None:
     }
 
 
-def test_code_does_not_break_an_event() -> None:
-    assert json.loads(encode_image({"field": Code("f()")})) == {"field": "f()"}
+def test_code_is_no_text() -> None:
+    document = decode(bson.encode({"field": Code("f()"), "list": [Code("g()", {"x": Int64(1)})]}))
+    assert json.loads(encode_image(document)) == {"field": {"$code": "f()"}, "list": [{"$code": "g()", "$scope": {"x": 1}}]}
 
 
 @pytest.mark.parametrize(

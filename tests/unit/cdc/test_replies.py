@@ -8,6 +8,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson import ObjectId
 
 from millrace_cdc.events import EventForm
 from millrace_cdc.replies import Decoded, Reply, ReplyEncoder, decode
@@ -52,6 +53,14 @@ def test_a_delete_has_no_after() -> None:
     portion, _ = encoder().portion(decode(reply(change(1, "delete", fullDocumentBeforeChange={"_id": "p1", "amount": 3}))), 5)
     (event,) = values(portion.events)
     assert (event["op"], event["before"], event["after"]) == ("d", {"_id": "p1", "amount": 3}, None)
+
+
+def test_a_delete_without_a_before_image_tells_an_id_that_is_no_text_by_its_type() -> None:
+    changes = [change(n + 1, "delete", documentKey={"_id": each}) for n, each in enumerate([42, "42", ObjectId("0" * 24)])]
+    portion, _ = encoder().portion(decode(reply(*changes)), 5)
+    assert [key for key, _ in portion.events] == [b"42", b"42", b"0" * 24]
+    assert [event["before"] for event in values(portion.events)] == [{"_id": 42}, None, {"_id": {"$oid": "0" * 24}}]
+    assert portion.counts == {(None, None, "d"): [3, 0]}
 
 
 def test_the_low_water_mark_is_the_second_before_the_replys_token() -> None:
