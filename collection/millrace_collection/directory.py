@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from millrace_collection.store import Document, Store
@@ -107,6 +108,6 @@ async def _through(
 def snapshot(user: Document) -> Document:
     """What of a user is embedded in a payment: neither e-mail, name, phone nor the day of birth (I12)."""
     kept: Document = {name: user[name] for name in ("gender", "country", "grade", "device") if name in user}
-    if "dateOfBirth" in user:
-        kept["birthYear"] = user["dateOfBirth"].year
+    if isinstance(born := user.get("dateOfBirth"), datetime):
+        kept["birthYear"] = born.year
     return kept

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import orjson
 import structlog
+from bson import json_util
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -77,9 +78,13 @@ def parse(model: type[Model], body: bytes) -> Model:
 
 
 def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON; dates are RFC 3339 in UTC."""
-    body = content if isinstance(content, bytes) else orjson.dumps(content, option=orjson.OPT_UTC_Z)
+    """JSON; dates are RFC 3339 in UTC. What old documents hold beside that, such as the year 10000, is canonical extended JSON."""
+    body = content if isinstance(content, bytes) else orjson.dumps(content, option=orjson.OPT_UTC_Z, default=_extended)
     return Response(body, status, headers, media_type="application/json")
+
+
+def _extended(value: object) -> orjson.Fragment:
+    return orjson.Fragment(json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS))
 
 
 class Requests:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -30,7 +30,8 @@ class MongoStore:
             uri, serverSelectionTimeoutMS=int(retry_seconds * 1000), retryWrites=True, tz_aware=True, appname="millrace-collection"
         )
         self._seconds = retry_seconds
-        options = CodecOptions[Document](tz_aware=True, tzinfo=UTC)
+        # Dates outside the years 1 to 9999 decode as ``DatetimeMS`` instead of failing.
+        options = CodecOptions[Document](tz_aware=True, tzinfo=UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
         self._database = self._client.get_database(
             database, codec_options=options, write_concern=ACKNOWLEDGED, read_concern=ReadConcern("majority")
         )

@@ -12,6 +12,8 @@ from http.client import HTTPConnection
 
 import httpx
 import pytest
+from bson import Decimal128, ObjectId
+from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -100,6 +102,23 @@ def test_a_user_is_kept_under_the_customer_key_with_everything(client: httpx.Cli
     shown = client.get("/v1/users/user%201@x").json()
     assert shown["grade"] == "gold"
     assert {"userId", "email", "name", "dateOfBirth", "key", "_id"} & set(shown) == set()
+
+
+def test_documents_with_dates_and_types_that_json_lacks_are_answered_as_they_are(client: httpx.Client, database: Database) -> None:
+    assert client.put("/v1/users/user%201@x", json=USER).status_code == 201
+    far = DatetimeMS(253_402_300_800_000)
+    database.users.update_many({}, {"$set": {"dateOfBirth": far}}, bypass_document_validation=True)
+    identifier = client.post("/v1/payments", json={**PAYMENT, "id": "old"}).json()["id"]
+    assert "birthYear" not in database.payments.find_one({"_id": identifier})["user"]
+    changes = {"paidAt": far, "updatedAt": DatetimeMS(-(2**63)), "method": ObjectId("0" * 24), "points": Decimal128("1.5")}
+    database.payments.update_one({"_id": identifier}, {"$set": changes}, bypass_document_validation=True)
+    shown = client.get(f"/v1/payments/{identifier}").json()
+    assert shown["paidAt"] == {"$date": {"$numberLong": "253402300800000"}}
+    assert shown["updatedAt"] == {"$date": {"$numberLong": str(-(2**63))}}
+    assert (shown["method"], shown["points"]) == ({"$oid": "0" * 24}, {"$numberDecimal": "1.5"})
+    assert client.post("/v1/payments", json={**PAYMENT, "id": "old"}).status_code == 409
+    refused = client.post(f"/v1/payments/{identifier}/refunds", json={"id": "r1", "amount": 1251, "refundedAt": "2026-03-02T08:00:00Z"})
+    assert refused.json()["errors"][0]["message"] == "more than the 1250 that are left of the payment"
 
 
 def test_refunds_and_status_over_http(client: httpx.Client, database: Database) -> None:
