@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
-from pymongo.errors import PyMongoError
+from bson import Timestamp
+from pymongo.errors import OperationFailure, PyMongoError
 
-from millrace_cdc.mongo import Client
+from millrace_cdc.mongo import OVERSIZE, Client
 from millrace_cdc.state import RelayState
 from millrace_runtime.stopping import StopSignal
 
+MAX_TIME_EXPIRED = 50
+SEARCH_MS = 2_000
 EVERY_SECONDS = 10.0
 FIRST_SECONDS = 0.5
 """Until there is a position: the runway is known soon after the first commit."""
@@ -21,14 +25,21 @@ FIRST_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Oplog:
-    """Epoch seconds of the oldest and newest entry; ``writes`` is how many documents the server has written since it started."""
+    """Epoch seconds of the oldest and newest entry; ``writes`` is how many documents the server has written since it started.
+
+    ``complete``: the oldest entry is the replica set's first, so that nothing has been lost and the time before it held no change.
+    """
 
     oldest: int
     newest: int
     writes: int = 0
+    complete: bool = False
 
     def runway_seconds(self, position_seconds: int) -> int:
-        """How long a relay at this position may be down, as the oplog turns over now: until the oldest entry passes it."""
+        """How long a relay at this position may be down, as the oplog turns over now: until the oldest entry passes it.
+
+        The least that is known, where the oplog is ``complete`` and has not begun to turn over.
+        """
         return max(0, position_seconds - self.oldest)
 
 
@@ -41,6 +52,31 @@ def read_oplog(client: Client) -> Oplog | None:
     oldest, newest = (told.get("oplog", {}).get(name) for name in ("earliestOptime", "latestOptime"))
     writes = sum(told.get("opcounters", {}).get(name, 0) for name in ("insert", "update", "delete"))
     return Oplog(oldest.time, newest.time, writes) if oldest and newest else None
+
+
+def is_complete(client: Client, database: str, collection: str) -> bool:
+    """Whether nothing has ever fallen off the oplog: its oldest entry is still the replica set's first. False where that is not known.
+
+    A change stream from the beginning of time is refused at once, unless the oplog begins with the entry that initiated the set
+    (MongoDB's ``CollectionScan``, "If the first entry we see in the oplog is the replset initialization"). To ask this way wants no
+    privilege on the oplog, and mongos asks every shard. The limit of time ends a long search for the first change of the collection.
+    """
+    pipeline = [{"$changeStream": {"startAtOperationTime": Timestamp(1, 1)}}, {"$project": {"_id": 1}}]
+    command = {"aggregate": collection, "pipeline": pipeline, "cursor": {"batchSize": 1}, "maxTimeMS": SEARCH_MS}
+    try:
+        reply = client[database].command(command)
+        client[database].command({"killCursors": collection, "cursors": [reply["cursor"]["id"]]})
+    except OperationFailure as error:
+        return error.code in (MAX_TIME_EXPIRED, OVERSIZE)
+    except PyMongoError:
+        return False
+    return True
+
+
+def read_reach(client: Client, database: str, collection: str) -> Oplog | None:
+    """The oplog's reach with ``complete``, or None where the server does not say."""
+    found = read_oplog(client)
+    return replace(found, complete=is_complete(client, database, collection)) if found else None
 
 
 class EventsWaiting:
@@ -87,8 +123,13 @@ class EventsWaiting:
 class OplogWatch:
     """Keeps the runway metric and the estimate of events that wait; a thread of its own, so that the stream never waits for it."""
 
-    def __init__(self, client: Client, state: RelayState, stop: StopSignal) -> None:
+    def __init__(self, client: Client, database: str, collection: str, state: RelayState, stop: StopSignal) -> None:
         self._client = client
+        self._database = database
+        self._collection = collection
+        self._first: int | None = None
+        """The oldest entry's time when it was asked whether the oplog is complete; once it has moved, it never is again."""
+        self._complete = False
         self._state = state
         self._stop = stop
         self._done = threading.Event()
@@ -108,7 +149,12 @@ class OplogWatch:
             oplog = read_oplog(self._client)
             position = self._state.cluster_seconds
             if oplog is not None and position is not None:
-                self._state.runway.set(oplog.runway_seconds(position))
+                self._state.runway.set(math.inf if self._is_complete(oplog) else oplog.runway_seconds(position))
                 self._waiting.sample(oplog.newest, oplog.writes)
                 self._state.waiting(self._waiting.estimate(position, self._state.committed_events))
             self._done.wait(EVERY_SECONDS if position is not None else FIRST_SECONDS)
+
+    def _is_complete(self, oplog: Oplog) -> bool:
+        if self._first is None:
+            self._first, self._complete = oplog.oldest, is_complete(self._client, self._database, self._collection)
+        return self._complete and oplog.oldest == self._first

@@ -139,7 +139,7 @@ def run_stream(settings: Configuration, share: Share, ops_port: int | None, stop
         kafka, patience = settings.kafka, settings.relay.retry_seconds
         watch = RequestWatch(kafka, capture.topics.progress, capture.namespace).start() if share.stream == 0 else None
         try:
-            with connect(settings.mongo.relay_uri) as client, OplogWatch(client, state, stop):
+            with connect(settings.mongo.relay_uri) as client, OplogWatch(client, capture.database, capture.collection, state, stop):
                 sources = Sources(capture, client, kafka, settings.relay, state, watch)
                 progress = partial(read_records, kafka, capture.topics.progress, patience)
                 Relay(capture, sources, sink, progress, settings.relay, state, stop).run()

@@ -45,7 +45,7 @@ class RelayState:
         self.transactions = counter("millrace_relay_transactions", "Committed transactions.")
         self.aborts = counter("millrace_relay_aborted_transactions", "Aborted transactions.")
         self.reopens = counter("millrace_relay_source_reopens", "How often the source was opened again after an error.")
-        text = "How long the relay may be down before history is lost; NaN until it is known."
+        text = "How long the relay may be down before history is lost; NaN until it is known, +Inf until the oplog turns over."
         self.runway = gauge("millrace_relay_oplog_runway_seconds", text)
         self.runway.set(math.nan)  # 0 means that the next oplog entry removes history, which pages
         self.gaps_open = gauge("millrace_relay_gaps_open", "Gaps of lost history that are not closed yet.")

@@ -13,7 +13,7 @@ from millrace_cdc.capture import Capture
 from millrace_cdc.errors import HistoryLost, SourceLost
 from millrace_cdc.gaps import gap_key
 from millrace_cdc.mongo import Client, connect
-from millrace_cdc.oplog import Oplog, read_oplog
+from millrace_cdc.oplog import Oplog, read_reach
 from millrace_cdc.probing import count_waiting
 from millrace_cdc.progress import Position, Records, position_key, read_records
 from millrace_cdc.projection import Share
@@ -40,7 +40,7 @@ def status(settings: Configuration) -> dict[str, Any]:
     capture = settings.capture(Share())
     records = read_records(settings.kafka, capture.topics.progress, PATIENCE_SECONDS)
     with connect(settings.mongo.relay_uri) as client:
-        oplog = read_oplog(client)
+        oplog = read_reach(client, capture.database, capture.collection)
         waiting = _waiting(client, capture, records, oplog)
     found = describe(capture.namespace, records, oplog, time.time(), waiting)
     end = _messages(settings.kafka, capture.topics.dead_letters)
@@ -71,7 +71,9 @@ def describe(namespace: str, records: Records, oplog: Oplog | None, now: float, 
     requests = [key.rsplit("/", 1)[1] for key in records if key.startswith(f"{namespace}/request/")]
     return {
         "collection": namespace,
-        "oplog": {"oldest": oplog.oldest, "newest": oplog.newest, "seconds": oplog.newest - oplog.oldest} if oplog else None,
+        "oplog": None
+        if oplog is None
+        else {"oldest": oplog.oldest, "newest": oplog.newest, "seconds": oplog.newest - oplog.oldest, "complete": oplog.complete},
         "snapshot": None
         if snapshot is None
         else {
@@ -102,7 +104,9 @@ def _stream(
         "eventsWaiting": waiting[0] if waiting else None,
         "eventsWaitingIsAll": waiting[1] if waiting else None,
         "runwaySeconds": oplog.runway_seconds(seconds) if oplog else None,
-        "historyLost": bool(oplog and seconds < oplog.oldest),
+        "runwayIsAtLeast": bool(oplog and oplog.complete),
+        # A token from before the replica set's first change is of another set; a time from before it misses nothing.
+        "historyLost": bool(oplog and seconds < oplog.oldest and (not oplog.complete or each.token is not None)),
         "fingerprint": each.fingerprint,
         "catchingUpTopology": bool(each.already),
         "gap": {"from": gap["from"], "to": gap["to"], "repeated": gap["repeated"], "removed": gap["removed"]} if gap else None,
@@ -113,7 +117,8 @@ def table(found: Mapping[str, Any]) -> str:
     """The status for a person."""
     lines = [f"collection    {found['collection']}"]
     oplog, snapshot = found["oplog"], found["snapshot"]
-    lines.append(f"oplog         reaches back {_span(oplog['seconds'])}" if oplog else "oplog         not told by this server")
+    begins = ", to the replica set's first change: nothing was ever lost" if oplog and oplog["complete"] else ""
+    lines.append(f"oplog         reaches back {_span(oplog['seconds'])}{begins}" if oplog else "oplog         not told by this server")
     if snapshot is not None:
         state = "done" if snapshot["done"] else f"{snapshot['chunksDone']} of {snapshot['chunks']} chunks"
         lines.append(f"snapshot      {state}, {snapshot['documents']} documents")
@@ -131,6 +136,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _line(stream: Mapping[str, Any]) -> str:
     runway = "?" if stream["runwaySeconds"] is None else _span(stream["runwaySeconds"])
+    runway = f"{runway} at least" if stream["runwayIsAtLeast"] else runway
     line = f"stream {stream['stream']} of {stream['streams']}  position {_span(stream['ageSeconds'])} old, "
     line += f"recorded {_span(stream['recordedSecondsAgo'])} ago, {_events(stream)}may be down for {runway}"
     if stream["historyLost"]:

@@ -75,7 +75,8 @@ def list_command(environ: Mapping[str, str], collection: str | None, as_json: bo
         show_json([_row(each, reach) for each in found.values()])
         return exit_codes.OK
     for each in found.values():
-        lost = "" if _reachable(each, reach) else "  lost: the oplog begins later"
+        gone = "of another cluster: the replica set is younger" if reach.complete else "lost: the oplog begins later"
+        lost = "" if _reachable(each, reach) else f"  {gone}"
         echo(f"{each.name:24}  {instant(each.at[0])}  {each.note}{lost}".rstrip())
     echo(reach.words() if found else "no bookmarks", err=True)
     return exit_codes.OK

@@ -66,6 +66,7 @@ def replay(
     A POINT is one of
       now, oldest              the newest change, the beginning of the oplog
       2026-11-25T13:00:00Z     a wall-clock time; -90m, -2h, -1d: so long ago
+                               (on a replica set that is younger: from its first change on)
       1795600000.3             a cluster time, seconds and ordinal
       826B06E316000000022B…    behind the change with this resume token
       before-migration         a bookmark, see `millrace bookmark`

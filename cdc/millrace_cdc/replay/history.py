@@ -11,7 +11,7 @@ from bson import Timestamp
 
 from millrace_cdc.errors import HistoryLost, Misconfigured, Unavailable
 from millrace_cdc.mongo import Client, RawReader, cluster_now, translated
-from millrace_cdc.oplog import read_oplog
+from millrace_cdc.oplog import read_reach
 from millrace_cdc.replay import keystrings
 from millrace_cdc.replay.keystrings import instant
 from millrace_cdc.replay.points import Point, Time
@@ -33,17 +33,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Reach:
-    """Cluster times of the newest change and, in seconds, of the oldest that the oplog holds; None where the server does not say."""
+    """Cluster times of the newest change and, in seconds, of the oldest that the oplog holds; None where the server does not say.
+
+    ``complete``: the oldest is the replica set's first, so that no change has been lost.
+    """
 
     newest: Time
     oldest: int | None
+    complete: bool = False
 
     def words(self) -> str:
         """For a person."""
         if self.oldest is None:
             return f"the oplog ends at {instant(self.newest[0])}; this server does not say where it begins"
         hours = (self.newest[0] - self.oldest) / 3600
-        return f"the oplog reaches back {hours:,.1f} hours, to {instant(self.oldest)}"
+        first = ", the replica set's first change: none was ever lost" if self.complete else ""
+        return f"the oplog reaches back {hours:,.1f} hours, to {instant(self.oldest)}{first}"
 
 
 class History:
@@ -61,8 +66,8 @@ class History:
     def reach(self) -> Reach:
         """How far it goes."""
         newest = cluster_now(self._client, self._database, self._collection)
-        oplog = read_oplog(self._client)
-        return Reach(newest, oplog.oldest if oplog else None)
+        oplog = read_reach(self._client, self._database, self._collection)
+        return Reach(newest, oplog.oldest, oplog.complete) if oplog else Reach(newest, None)
 
     def find(self, option: str, point: Point, reach: Reach) -> Place:
         """The place of a point, checked against the server.
@@ -74,13 +79,16 @@ class History:
         if point.kind == "now":
             return Place(reach.newest, None, f"now, {instant(reach.newest[0])}")
         if point.kind == "oldest":
-            # A minute of margin: the oldest entry may be gone before the stream is open.
-            at = (reach.oldest + 60 if reach.oldest is not None else 1, 0)
+            # A minute of margin where the oplog turns over: the oldest entry may be gone before the stream is open.
+            margin = 0 if reach.complete else 60
+            at = (reach.oldest + margin if reach.oldest is not None else 1, 0)
             return Place(min(at, reach.newest), None, f"the beginning of the oplog, {instant(at[0])}")
         token = self._bookmark(point.name) if point.kind == "bookmark" else point.token
         name = f"bookmark {point.name}, " if point.kind == "bookmark" else ""
         at = _time(token) if token else point.at
         self._within(option, at, reach)
+        if reach.oldest is not None and at[0] < reach.oldest:
+            return self._beginning(option, name, token, at, reach.oldest)
         decoded = keystrings.decode(token) if token else None
         if decoded is None or not decoded.is_event:
             return Place(at, token or None, f"{name}{instant(at[0])} (cluster time {at[0]}.{at[1]})")
@@ -104,11 +112,21 @@ class History:
                 f"{option}: {instant(at[0])} lies {ahead:,} s in the future of this cluster, whose newest change is of "
                 f"{instant(reach.newest[0])}; is it of another cluster?"
             )
-        if reach.oldest is not None and at[0] < reach.oldest:
+        if reach.oldest is not None and at[0] < reach.oldest and not reach.complete:
             raise HistoryLost(
                 f"{option}: the oplog no longer reaches back to {instant(at[0])}, {(reach.oldest - at[0]) / 3600:,.1f} hours before its "
                 f"beginning ({instant(reach.oldest)}); `millrace relay snapshot` sends the documents as they are now"
             )
+
+    def _beginning(self, option: str, name: str, token: str, at: Time, oldest: int) -> Place:
+        """Where a point stands that is older than the replica set's first change: at the first, since nothing is missing before it."""
+        if token:
+            raise Misconfigured(
+                f"{option}: {name}{instant(at[0])} lies before the replica set's first change ({instant(oldest)}): the token is of another "
+                "cluster; write oldest for everything since the first"
+            )
+        words = f"the beginning of the oplog, {instant(oldest)}, the replica set's first change ({instant(at[0])} was asked for)"
+        return Place((oldest, 0), None, words)
 
     def _is_ours(self, option: str, token: str, at: Time) -> None:
         """Look for the very change: MongoDB itself notices a foreign token only once a later change comes."""

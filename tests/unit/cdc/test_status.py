@@ -31,6 +31,19 @@ def test_a_position_before_the_oplog_is_lost_history() -> None:
     assert "HISTORY LOST" in table({**found, "deadLetters": 0, "fingerprintMatches": True})
 
 
+def test_an_oplog_that_begins_with_the_set_has_lost_nothing_but_a_token_from_before_is_of_another_set() -> None:
+    young = Oplog(SECONDS + 1, SECONDS + 2_401, complete=True)
+    by_time, by_token = Position(0, 2, "f", 4, None, (SECONDS - 7_200, 0)), Position(1, 2, "f", 4, TOKEN)
+    found = describe("d.c", records(by_time, by_token), young, SECONDS + 2_401)
+    assert [each["historyLost"] for each in found["streams"]] == [False, True]
+    assert found["oplog"]["complete"]
+    text = table({**found, "deadLetters": 0, "fingerprintMatches": True})
+    assert "to the replica set's first change: nothing was ever lost" in text
+    here = describe("d.c", records(Position(0, 1, "f", 4, TOKEN)), Oplog(SECONDS - 600, SECONDS, complete=True), SECONDS)
+    assert (here["streams"][0]["runwaySeconds"], here["streams"][0]["runwayIsAtLeast"]) == (600, True)
+    assert "may be down for 10.0 min at least" in table({**here, "deadLetters": 0, "fingerprintMatches": True})
+
+
 def test_an_open_gap_is_shown_until_it_is_closed() -> None:
     lost = Gap(0, (SECONDS, 1), None, 5)
     found = describe("d.c", records(Position(0, 1, "f", 4, TOKEN), **{gap_key("d.c", 0): lost.encode()}), None, SECONDS)
