@@ -28,6 +28,8 @@ from millrace_runtime.screen import echo
 Result = TypeVar("Result")
 KEY_COMMAND_SECONDS = 10.0
 MOST_MERCHANTS = 1_000
+KILL_SECONDS = 30
+"""From SIGTERM to the end, whatever a request in flight does."""
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -69,27 +71,10 @@ def run(environ: Mapping[str, str], host: str | None, port: int, workers: int) -
     with tempfile.TemporaryDirectory(prefix="millrace-metrics-") as folder:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        _serve(host, port, workers)
+        from millrace_runtime.workers import serve
 
-
-def _serve(host: str, port: int, workers: int) -> None:
-    from granian import Granian
-    from granian.constants import Interfaces, Loops
-    from granian.log import LogLevels
-
-    Granian(
-        target="millrace_collection.app:create",
-        factory=True,
-        address=host,
-        port=port,
-        workers=workers,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        websockets=False,
-        backlog=2048,
-        log_level=LogLevels.warning,
-        workers_kill_timeout=30,
-    ).serve()
+        target = "millrace_collection.app:create"
+        serve(target, host, port, workers=workers, kill_timeout=KILL_SECONDS, websockets=False, backlog=2048)
 
 
 @collection.group()

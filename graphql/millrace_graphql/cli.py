@@ -8,9 +8,6 @@ import tempfile
 from collections.abc import Mapping
 
 import click
-from granian import Granian
-from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
 
 from millrace_contracts.settings import CassandraSettings, NamesSettings, RedisSettings, RuntimeSettings
 from millrace_graphql.boards import FOLDER_VARIABLE
@@ -18,8 +15,11 @@ from millrace_graphql.settings import ApiSettings
 from millrace_runtime import logs
 from millrace_runtime.listening import address_for, port_for
 from millrace_runtime.scheduling import schedule
+from millrace_runtime.workers import serve
 
 DEFAULT_PORT = 8000
+KILL_SECONDS = 15
+"""From SIGTERM to the end, whatever a request in flight does."""
 RESPAWN_SECONDS = 5.0
 """How long a new worker starts beside the one whose place it takes."""
 
@@ -57,24 +57,15 @@ def api(settings: Mapping[str, str], host: str | None, port: int, workers: int) 
     structlog.get_logger().info("serving", url=f"http://{address}:{port}", workers=workers)
     with tempfile.TemporaryDirectory(prefix="millrace-metrics-") as folder:
         os.environ[FOLDER_VARIABLE] = folder  # where each worker has its numbers, so that any of them shows all
-        _serve(address, port, workers, limits)
-
-
-def _serve(address: str, port: int, workers: int, limits: ApiSettings) -> None:
-    Granian(
-        "millrace_graphql.server:target",
-        factory=True,
-        address=address,
-        port=port,
-        workers=workers,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        respawn_failed_workers=True,
-        respawn_interval=RESPAWN_SECONDS,
-        workers_kill_timeout=15,
-        backpressure=limits.max_connections,  # Granian counts connections, idle ones and subscriptions included
-        log_level=LogLevels.warning,
-    ).serve()
+        serve(
+            "millrace_graphql.server:target",
+            address,
+            port,
+            workers=workers,
+            kill_timeout=KILL_SECONDS,
+            respawn_interval=RESPAWN_SECONDS,
+            backpressure=limits.max_connections,  # Granian counts connections, idle ones and subscriptions included
+        )
 
 
 def _allow_files(wanted: int) -> None:

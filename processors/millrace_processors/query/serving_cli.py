@@ -32,9 +32,7 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
       curl -H "Authorization: Bearer $(millrace token --merchant ID)" http://127.0.0.1:8085/v1/query/views
     Exit codes: 0 stopped, 2 a setting is missing or bad or the port is taken.
     """
-    from granian import Granian
-    from granian.constants import Interfaces, Loops
-    from granian.log import LogLevels
+    from millrace_runtime.workers import serve as serve_with
 
     runtime = RuntimeSettings.load(environ)
     # Looked at here, so that a bad setting is one line now and not a worker that dies again and again.
@@ -48,16 +46,5 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
     import structlog
 
     structlog.get_logger().info("serving", url=f"http://{address}:{port}")
-    Granian(
-        "millrace_processors.query.app:target",
-        factory=True,
-        address=address,
-        port=port,
-        workers=1,  # the jobs and their queue are this process's own
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        respawn_failed_workers=True,
-        respawn_interval=2.0,
-        workers_kill_timeout=30,
-        log_level=LogLevels.warning,
-    ).serve()
+    # One worker: the jobs and their queue are that process's own.
+    serve_with("millrace_processors.query.app:target", address, port, kill_timeout=30)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import orjson
+import pytest
 from pymongo import MongoClient
 
 from tests.integration.collection.processes import CollectionProcess, OwnMongod, until
@@ -192,3 +193,24 @@ def test_a_killed_command_leaves_no_worker_behind(declared: dict[str, str], tmp_
         assert len(workers) >= 2
         api.kill()
         until(lambda: not [worker for worker in workers if worker.is_running()], "the workers are gone")
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_command_stays_up_when_a_worker_is_killed(declared: dict[str, str], tmp_path: Path, workers: int) -> None:
+    single = {name: value for name, value in payment("").items() if name not in ("op", "id", "userId")}
+    with CollectionProcess(declared, tmp_path, "--workers", str(workers)) as api:
+        httpx.put(f"{api.url}/v1/merchants/m1", json=MERCHANT, headers=api.headers).raise_for_status()
+        before = {worker.pid for worker in api.workers()}
+        api.workers()[0].kill()
+        until(lambda: len({worker.pid for worker in api.workers()} - before) == 1, "another worker is started")
+
+        def answered() -> bool:
+            try:
+                headers = {**api.headers, "Idempotency-Key": f"after-{workers}"}
+                return httpx.post(f"{api.url}/v1/payments", json=single, headers=headers, timeout=60).status_code == 201
+            except httpx.TransportError:  # taken by the worker that was killed
+                return False
+
+        until(answered, "payments are taken")
+        assert api.stop() == 0
+        assert "Traceback" not in api.log_path.read_text()
