@@ -60,6 +60,7 @@ def run(environ: Mapping[str, str], host: str | None, port: int, workers: int) -
 
     \b
     Example: millrace collection run --port 8000 --workers 2
+    A worker that dies is replaced; SIGTERM ends them all within 30 s, whichever of them it reaches.
     Logs one JSON line {"event": "ready", "url": …} for each worker. /health, /ready and /metrics are on the same port.
     """
     host = address_for(RuntimeSettings.load(environ), host)
