@@ -27,13 +27,19 @@ AGE_LIMITS: Final = (18, 25, 35, 45, 55, 65)
 
 
 def payment_fact_id(payment_id: str) -> str:
-    """Fact id of a payment or of its failure."""
-    return payment_id
+    """Fact id of a payment or of its failure: the payment's id.
+
+    A slash ends the payment's id in a refund's fact id. So an id that holds one, or is empty, is written as the first token of a JSON
+    pointer (RFC 6901): ``A/B`` is ``/A~1B``. No fact id of another payment begins with a slash.
+    """
+    if payment_id and "/" not in payment_id:
+        return payment_id
+    return "/" + payment_id.replace("~", "~0").replace("/", "~1")
 
 
 def refund_fact_id(payment_id: str, refund_id: str) -> str:
     """Fact id of one refund of a payment."""
-    return f"{payment_id}/{refund_id}"
+    return f"{payment_fact_id(payment_id)}/{refund_id}"
 
 
 def age_band(birth_year: int | None, year_of_payment: int) -> str:

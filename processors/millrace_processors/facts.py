@@ -76,9 +76,9 @@ def _flat(made: DataFrame) -> DataFrame:
     def points(name: str) -> Column:
         return F.when(paid, F.coalesce(image["points"][name], F.lit(0))).otherwise(F.lit(0)).cast("bigint").alias(f"points_{name}")
 
-    user = image["user"]
+    user, fact_id = image["user"], _fact_id(image["_id"])
     return made.select(
-        F.when(is_refund, F.concat(image["_id"], F.lit("/"), refund["id"])).otherwise(image["_id"]).alias("fact_id"),
+        F.when(is_refund, F.concat(fact_id, F.lit("/"), refund["id"])).otherwise(fact_id).alias("fact_id"),
         F.col("id").alias("payment_id"),
         kind.alias("kind"),
         image["merchantId"].alias("merchant_id"),
@@ -99,6 +99,12 @@ def _flat(made: DataFrame) -> DataFrame:
         F.col("version_order"),
         retracted.alias("retracted"),
     )
+
+
+def _fact_id(payment: Column) -> Column:
+    """contracts.facts.payment_fact_id, in the engine."""
+    pointer = F.concat(F.lit("/"), F.replace(F.replace(payment, F.lit("~"), F.lit("~0")), F.lit("/"), F.lit("~1")))
+    return F.when(F.contains(payment, F.lit("/")) | (payment == ""), pointer).otherwise(payment)
 
 
 def _age_band(birth_year: Column, at_ms: Column) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from millrace_contracts.facts import age_band
+from millrace_contracts.facts import age_band, payment_fact_id, refund_fact_id
 from millrace_processors.decoding import decode
 from millrace_processors.facts import COLUMNS, derive
 from millrace_processors.lookups import needed, retractions
@@ -95,6 +96,16 @@ def test_the_dimensions_of_a_payment_and_of_one_that_says_nothing(spark: SparkSe
     assert [rows["p1"][name] for name in names[:-1]] == ["k1", "card", "female", "35-44", "gold", "US", "pos", 1, SECOND << 32 | 9]
     assert rows["p1"]["version_order"] == "2B022C0100296E5A100463F1E0C1E5B0"
     assert [rows["p2"][name] for name in names[:8]] == [None, *["unknown"] * 6, 0]
+
+
+def test_the_engines_fact_ids_are_those_of_the_contract(spark: SparkSession) -> None:
+    texts = ["".join(each) for length in (1, 2, 3) for each in itertools.product("A/~1", repeat=length)]
+    events = [change("c", payment(each, refunds=[refund(other, 1, T0) for other in ("", *texts[::7])])) for each in ("", *texts)]
+    found = {(row["payment_id"], row["kind"], row["fact_id"]) for row in derive(decode(records(spark, events))).collect()}
+    expected = {(each, "payment", payment_fact_id(each)) for each in ("", *texts)}
+    expected |= {(each, "refund", refund_fact_id(each, other)) for each in ("", *texts) for other in ("", *texts[::7])}
+    assert found == expected
+    assert len({row[2] for row in found}) == len(found) == (len(texts) + 1) * 14
 
 
 @given(st.lists(st.tuples(st.none() | st.integers(1880, 2040), st.integers(1970, 2099)), min_size=1, max_size=60))

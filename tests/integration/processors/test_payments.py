@@ -281,3 +281,23 @@ def test_batches_of_reports_stay_below_what_cassandra_warns_of(place: Place) -> 
     place.produce(events)
     assert place.run().refreshed.reports == 1_200
     assert len(place.reports("payments")) == 1_200
+
+
+def test_a_payment_with_a_slash_is_told_from_the_refund_of_another(place: Place) -> None:  # I5 I6
+    events = [
+        change("c", payment("A", amount=1_000, refunds=[refund("B", 300, T0 + MINUTE)]), at=1),
+        change("c", payment("A/B", amount=500), at=2),
+    ]
+    place.produce(events, T0 + 60 * MINUTE)
+    place.run()
+    assert place.reports("payments", "gross", "refunds", "refunded_amount", "revision") == {window(): (2, 1_500, 1, 300, 3)}
+
+
+def test_a_lake_that_has_a_slash_unescaped_is_put_right_by_the_payments_next_change(place: Place) -> None:  # I5
+    old, new = payment("A/B", amount=500), payment("A/B", amount=600)
+    place.produce([change("c", old, at=1)], T0 + 60 * MINUTE)
+    place.run()
+    place.spark.sql(f"UPDATE {place.lake.facts} SET fact_id = payment_id")  # as it was written before
+    place.produce([change("u", new, old, at=2)], T0 + 60 * MINUTE)
+    place.run(1)
+    assert place.reports("payments", "gross") == {window(): (1, 600)}
