@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,25 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
+from pymongo.client_session import ClientSession
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from millrace_cdc.connect.client import ConnectClient
 from millrace_cdc.topics_cli import topics
 from millrace_contracts.settings import NamesSettings
 from millrace_contracts.topics import declared
 from millrace_mongo_init.cli import mongo_init
-from millrace_processors import tables
+from millrace_processors import rollup_run, sources, tables
+from millrace_processors.dimensions import DimensionBatch
 from millrace_processors.lake import Lake
+from millrace_processors.query.engine import Limits, SparkEngine
+from millrace_processors.query.rewriting import Scope, rewrite
 from millrace_processors.settings import Config
 from tests.integration.cdc_connect.conftest import Settings, read_topic, run
 from tests.integration.cdc_replay.conftest import payment, relay
 from tests.integration.processors.conftest import Place
+from tests.support.merchants import SEOUL_BOOKS
 from tests.support.servers import unique_names
 from tests.support.waiting import wait_until
 
@@ -130,3 +137,57 @@ def test_both_paths_give_the_same_reports(installations: tuple[Settings, Setting
         ("m1", later, "EUR"): (1, 3_000, 2, 750, 0),
         ("m2", t0, "EUR"): (1, 4_000, 0, 0, 1),
     }
+
+
+def test_every_reader_of_the_merchants_has_the_last_change_of_a_transaction(
+    installations: tuple[Settings, Settings], spark: SparkSession, tmp_path: Path
+) -> None:  # I5
+    _, own = installations
+    for name in ("merchants", "payments"):
+        shutil.copy(Path(__file__).parents[3] / "connect-config" / f"{name}.json", tmp_path)
+    debezium = {**own, "MILLRACE_CONNECT_CONFIG_DIR": str(tmp_path), "MILLRACE_CONNECT_ENABLE": "payments"}
+    topic = topic_of(own).replace("payments", "merchants")
+    with MongoClient[dict[str, Any]](own["MILLRACE_MONGO_ADMIN_URI"]) as client, client.start_session() as session:
+        merchants = client[own["MILLRACE_NAMES_DATABASE"]].merchants
+        made = {**SEOUL_BOOKS, "createdAt": T0, "updatedAt": T0, "schemaVersion": 1}
+        merchants.insert_many([{"_id": "updated", **made}, {"_id": "anew", **made}])
+        assert run(debezium, "apply").return_value == 0
+        read_topic(own["MILLRACE_KAFKA_BOOTSTRAP"], topic, 2, 180)
+
+        def update(session: ClientSession) -> None:
+            for name, zone in (("Zebra", "Asia/Tokyo"), ("Apple", "America/New_York")):
+                merchants.update_one({"_id": "updated"}, {"$set": {"name": name, "timeZone": zone}}, session=session)
+
+        def replace(session: ClientSession) -> None:
+            merchants.delete_one({"_id": "anew"}, session=session)
+            merchants.insert_one({"_id": "anew", **made, "name": "Anew"}, session=session)
+
+        def insert(session: ClientSession) -> None:
+            merchants.insert_one({"_id": "inserted", **made, "name": "First"}, session=session)
+            merchants.update_one({"_id": "inserted"}, {"$set": {"name": "Second"}}, session=session)
+
+        for transaction in (update, replace, insert):
+            session.with_transaction(transaction)
+        holds = {row["_id"]: (row["name"], row["timeZone"]) for row in merchants.find()}
+    assert holds == {
+        "updated": ("Apple", "America/New_York"), "anew": ("Anew", "Asia/Seoul"), "inserted": ("Second", "Asia/Seoul")
+    }  # fmt: skip
+    offsets = len(read_topic(own["MILLRACE_KAFKA_BOOTSTRAP"], topic, 9, 180))
+    assert offsets == 9, "two snapshot reads, six changes and a tombstone"
+
+    there = place(own, spark)
+    records = sources.read(spark, there.config.kafka, topic).sort("offset").persist()
+    places = [row[0] for row in records.select("offset").collect()]
+    batch = DimensionBatch(there.config, there.lake, "merchants")
+    for low, high in pairwise((0, 3, 5, 8, 9)):  # each behind the first change of a transaction
+        batch.run(records.where(F.col("offset").isin(places[low:high])), "q", low)
+    zones = rollup_run.zones_of(there.lake, there.lake.newest_of(there.lake.merchants)).collect()
+    assert dict(map(tuple, zones)) == {name: zone for name, (_, zone) in holds.items()}
+    stored = tables.connected(there.config).execute(f"SELECT merchant_id, name, time_zone FROM {there.config.names.keyspace}.merchants")
+    assert {row[0]: tuple(row[1:]) for row in stored} == holds
+    engine = SparkEngine(spark, there.lake)
+    scope = Scope(None, everything=True, start=T0, end=LATER)
+    asked = rewrite("SELECT merchant_id, name, time_zone FROM merchants", scope, engine.sources().tables)
+    answer = engine.run("job", "tenant", asked, Limits(1_000, 1_000, 1_000_000), lambda: False)
+    assert {row["merchant_id"]: (row["name"], row["time_zone"]) for row in answer.table.to_pylist()} == holds
+    records.unpersist()
