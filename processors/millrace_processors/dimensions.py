@@ -34,12 +34,15 @@ MERCHANT_COLUMNS = {
 """Column of the merchants table -> path in the document."""
 
 
+TEXTS = {MERCHANTS: ("_id", *MERCHANT_COLUMNS.values()), USERS: ("_id", "gender", "country", "grade", "device.type", "device.os")}
+OBJECTS = {MERCHANTS: ("location",), USERS: ("device",)}
+"""What has to be a text or an object where it is there. The connectors write the type of anything else in its place (connect-config/)."""
 SECOND = 1_000_000
 """A second of versions."""
 SNAPSHOT_READ = "r"
 
 
-def decode(records: DataFrame) -> DataFrame:
+def decode(records: DataFrame, collection: str) -> DataFrame:
     """One row a change: id, version, version_order, op, deleted, document (JSON), reason, and where it came from."""
     text = F.col("value").cast("string")
     path = functools.partial(F.get_json_object, text)
@@ -57,8 +60,19 @@ def decode(records: DataFrame) -> DataFrame:
         text.alias("document"),
         *decoding.ORIGIN,
     )
-    missing = F.when(F.col("id").isNull(), F.lit("_id is missing; expected text"))
-    return parsed.withColumn("reason", missing.when(F.col("version").isNull(), F.lit("__source_ts_ms is missing; expected milliseconds")))
+    reason = F.when(F.col("id").isNull(), F.lit("_id is missing; expected text"))
+    reason = reason.when(F.col("version").isNull(), F.lit("__source_ts_ms is missing; expected milliseconds"))
+    for fields, kind, expected in ((TEXTS[collection], "STRING", "text"), (OBJECTS[collection], "OBJECT", "an object")):
+        for field in fields:
+            told = F.lit(True) if field == "_id" else ~F.col("deleted")
+            reason = reason.when(told & ~_is(field, kind), F.concat(F.lit(f"{field} is "), _at(field), F.lit(f"; expected {expected}")))
+    return parsed.withColumn("reason", reason)
+
+
+def _is(field: str, kind: str) -> Column:
+    """Whether a field of the document has a JSON type, is null or is not there."""
+    found = F.schema_of_variant(F.try_variant_get(F.try_parse_json("document"), f"$.{field}", "variant"))
+    return F.coalesce(found.startswith(kind) | (found == "VOID"), F.lit(True))
 
 
 def newest(history: DataFrame, key: str) -> DataFrame:
@@ -103,16 +117,19 @@ class DimensionBatch:
 
     def __init__(self, config: Config, lake: Lake, collection: str) -> None:
         self._config, self._lake, self._collection = config, lake, collection
+        self.dead_letters = 0
+        """How many changes have become dead letters so far."""
 
     def run(self, records: DataFrame, query: str, batch_id: int) -> int:
         """Take one micro-batch through; how many changes it held."""
-        changes = decode(records).persist()
+        changes = decode(records, self._collection).persist()
         try:
             counts = changes.agg(
                 F.count("*").alias("all"), F.count("reason").alias("bad"), F.count_if(F.col("op") != SNAPSHOT_READ).alias("streamed")
             ).first()
             assert counts is not None
             if counts["bad"]:
+                self.dead_letters += counts["bad"]
                 topic = dead_letter_topic(self._config.names)
                 deadletters.send(deadletters.letters(changes, self._collection), self._config.kafka, topic)
             good = changes.where("reason IS NULL")

@@ -154,8 +154,14 @@ class Streaming:
     def _runner(self, name: str) -> Run:
         if name == PAYMENTS:
             return self._payments()
-        dimension = DimensionBatch(self._config, self._lake, name)
-        return lambda records, query, batch_id: self._metrics.events.labels(name).inc(dimension.run(records, query, batch_id))
+        dimension, metrics = DimensionBatch(self._config, self._lake, name), self._metrics
+
+        def run(records: DataFrame, query: str, batch_id: int) -> None:
+            before = dimension.dead_letters
+            metrics.events.labels(name).inc(dimension.run(records, query, batch_id))
+            metrics.dead_letters.labels(name).inc(dimension.dead_letters - before)
+
+        return run
 
     def _payments(self) -> Run:
         config, metrics = self._config, self._metrics

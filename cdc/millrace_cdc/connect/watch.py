@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from millrace_cdc.connect.errors import ConnectError
+from millrace_cdc.connect.errors import ConnectError, NotFoundError, RefusedError, WorkerError
+from millrace_cdc.connect.models import FAILED
 from millrace_cdc.connect.operations import current
 from millrace_cdc.connect.session import Session
 from millrace_cdc.connect.status import Report, Row
@@ -31,15 +33,18 @@ class Metrics:
             "millrace_connect_state", "1 for the state that a connector or task is in.", (*labels, "state"), registry=self.registry
         )
         self.failures = Counter("millrace_connect_failures", "Failures seen.", labels, registry=self.registry)
+        self.stuck = Gauge("millrace_connect_stuck", "1 while it fails at the same offset again and again.", labels, registry=self.registry)
         self.restarts = Counter("millrace_connect_restarts", "Restarts asked for.", labels, registry=self.registry)
         self.reachable = Gauge("millrace_connect_reachable", "1 while a worker answers.", registry=self.registry)
 
-    def show(self, rows: Iterable[Row]) -> None:
+    def show(self, rows: Iterable[Row], stuck: Collection[Part]) -> None:
         """Set the states; what is gone leaves."""
         self.state.clear()
+        self.stuck.clear()
         for row in rows:
             for state in STATES:
                 self.state.labels(row.connector, _task(row.task), state).set(row.state == state)
+            self.stuck.labels(row.connector, _task(row.task)).set((row.connector, row.task) in stuck)
 
 
 class Watch:
@@ -54,7 +59,7 @@ class Watch:
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready while a worker answers; the failures are told either way."""
-        troubles = self._last.troubles if self._last else []
+        troubles = [*(self._last.troubles if self._last else []), *map(_says, self._watchdog.stuck)]
         return not self._unreachable and self._last is not None, {"connect": self._unreachable or "answers", "troubles": troubles}
 
     def run(self, stop: StopSignal, interval: float) -> None:
@@ -70,7 +75,7 @@ class Watch:
             if not self._every:
                 mine = [row for row in report.rows if row.connector.startswith(self._session.prefix)]
                 report = Report(mine, [trouble for trouble in report.troubles if trouble.startswith(self._session.prefix)])
-            decision = self._watchdog.look(report.rows, self._clock())
+            decision = self._watchdog.look(report.rows, self._clock(), self._offsets(report.rows))
             self._tell(decision)
             for part in decision.restart:
                 self._restart(part)
@@ -84,15 +89,29 @@ class Watch:
             log.info("connect answers again")
         self._last, self._unreachable = report, ""
         self.metrics.reachable.set(1)
-        self.metrics.show(report.rows)
+        self.metrics.show(report.rows, self._watchdog.stuck)
         return decision
+
+    def _offsets(self, rows: Iterable[Row]) -> dict[str, str]:
+        """Where the connectors that failed stand; one of which that can not be told is left out."""
+        found = {}
+        for connector in sorted({row.connector for row in rows if row.state == FAILED}):
+            with suppress(RefusedError, NotFoundError, WorkerError):
+                found[connector] = repr(self._session.client.offsets(connector))
+        return found
 
     def _tell(self, decision: Decision) -> None:
         for failure in decision.failed:
             connector, task = failure.part
             self.metrics.failures.labels(connector, _task(task)).inc()
             log.error(
-                "failed", connector=connector, task=task, trouble=failure.trouble, failures=failure.failures, restart_in=failure.restart_in
+                "failed",
+                connector=connector,
+                task=task,
+                trouble=failure.trouble,
+                failures=failure.failures,
+                at_the_same_offset=failure.stuck,
+                restart_in=failure.restart_in,
             )
         for connector, task in decision.recovered:
             log.info("runs again", connector=connector, task=task)
@@ -105,6 +124,12 @@ class Watch:
             self._session.client.restart(connector, tasks=True, only_failed=True)
         else:
             self._session.client.restart_task(connector, task)
+
+
+def _says(part: Part) -> str:
+    connector, task = part
+    named = connector if task is None else f"{connector} task {task}"
+    return f"{named}: fails at the same offset again; unless a server is away, put right what it meets there (connect-config/README.md)"
 
 
 def _task(task: int | None) -> str:

@@ -196,6 +196,7 @@ def test_a_task_that_fails_is_named_and_restarted_until_it_runs_again(
             wait_until(lambda: len(seen("failed")) >= 2, 180, "the watch names the failure, restarts, and names the next one")
             assert "Authentication failed" in seen("failed")[0]["trouble"]
             assert (seen("failed")[0]["task"], seen("failed")[0]["restart_in"], seen("failed")[1]["restart_in"]) == (0, 0.0, 2.0)
+            assert [event["at_the_same_offset"] for event in seen("failed")[:2]] == [False, True]
             assert seen("restarting")
         finally:
             admin.admin.command("updateUser", user, pwd=password)

@@ -219,6 +219,29 @@ def test_what_can_not_be_read_is_a_dead_letter_and_the_rest_counts(pipeline: Pip
     assert {(letter["stage"], letter["collection"]) for letter in letters} == {("processors", "merchants")}
 
 
+def test_a_field_of_another_type_is_a_dead_letter_that_names_it(pipeline: Pipeline) -> None:  # I4
+    topic = Topic(pipeline, MERCHANTS)
+    # As the connectors' pipeline writes what does not fit.
+    misfits: dict[str, dict[str, Any]] = {
+        "whole": {**BOOKS, "location": "array"},
+        "number": {**BOOKS, "currency": {"int": "840"}},
+        "inside": {**BOOKS, "location": {"country": {"array": None}}},
+        "plain": {**BOOKS, "grade": 7},
+    }
+    fine = {"curly": {**BOOKS, "name": "{1} [2]"}, "bare": {"name": None, "location": None}}
+    topic.take([written(name, at, document, "c") for at, (name, document) in enumerate({**misfits, **fine}.items(), 1)])
+    assert set(stored(pipeline)) == set(fine)
+    letters = dead_letters(pipeline, 4)
+    assert {json.loads(letter["payload"])["_id"]: letter["reason"] for letter in letters} == {
+        "whole": "location is array; expected an object",
+        "number": 'currency is {"int":"840"}; expected text',
+        "inside": 'location.country is {"array":null}; expected text',
+        "plain": "grade is 7; expected text",
+    }
+    topic.take([written("whole", 9)])  # it can still be deleted
+    assert ("whole", version(9), True) in history(pipeline, pipeline.lake.merchants, "merchant_id")
+
+
 def test_users_go_to_the_lake_only(pipeline: Pipeline) -> None:
     topic = Topic(pipeline, USERS)
     changes = [written("u1", 1, {"gender": "female", "grade": "silver"}, "c"), written("u1", 2, {"grade": "gold"}), written("u2", 3)]

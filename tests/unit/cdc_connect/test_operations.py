@@ -222,6 +222,26 @@ def test_the_watch_counts_restarts_and_survives_a_cluster_that_is_away(session: 
     impatient.client.__exit__()
 
 
+def test_the_watch_tells_a_task_that_is_stuck_from_one_that_failed_in_passing(session: Session, fake: FakeConnect) -> None:
+    apply(session)
+    clock = Clock()
+    watch = Watch(session, clock=clock)
+    stuck = lambda: watch.metrics.registry.get_sample_value("millrace_connect_stuck", {"connector": "m.c.a", "task": "0"})  # noqa: E731
+    for _ in range(2):
+        assert not [text for text in watch.readiness()[1]["troubles"] if "same offset" in text]
+        fake.fail("m.c.a", "x.y.Bad: no")
+        watch.look()
+        clock.now += 10
+    assert stuck() == 1
+    assert [text for text in watch.readiness()[1]["troubles"] if "m.c.a task 0: fails at the same offset again" in text]
+    fake.connectors["m.c.a"]["offsets"] = [{"partition": {"server_id": "m"}, "offset": {"resume_token": "further"}}]
+    watch.look()
+    fake.fail("m.c.a", "x.y.Bad: no")
+    clock.now += 10
+    watch.look()
+    assert stuck() == 0
+
+
 def test_the_watch_leaves_connectors_of_others_alone(session: Session, fake: FakeConnect) -> None:
     session.client.create("foreign", CONFIG)
     fake.fail("foreign", "x.y.Bad: no")

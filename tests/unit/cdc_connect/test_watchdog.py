@@ -8,8 +8,9 @@ from millrace_cdc.connect.watchdog import Decision, Watchdog
 TASK = ("c", 0)
 
 
-def look(dog: Watchdog, state: str, now: float) -> Decision:
-    return dog.look([Row("c", None, "RUNNING", "w", ""), Row("c", 0, state, "w", "why" if state == "FAILED" else "")], now)
+def look(dog: Watchdog, state: str, now: float, offset: str | None = None) -> Decision:
+    rows = [Row("c", None, "RUNNING", "w", ""), Row("c", 0, state, "w", "why" if state == "FAILED" else "")]
+    return dog.look(rows, now, {} if offset is None else {"c": offset})
 
 
 def test_a_first_failure_is_named_and_restarted_at_once() -> None:
@@ -61,3 +62,26 @@ def test_a_connector_that_is_gone_is_forgotten_and_a_paused_one_left_alone() -> 
     dog.look([], 1.0)
     assert dog.down == []
     assert look(dog, "PAUSED", 2.0) == Decision([], [], [])
+
+
+def test_a_failure_at_the_same_offset_again_is_told_from_one_that_passes() -> None:
+    dog = Watchdog()
+    assert not look(dog, "FAILED", 0.0, "7").failed[0].stuck, "the first one says nothing"
+    look(dog, "RUNNING", 2.0)
+    assert look(dog, "FAILED", 10.0, "7").failed[0].stuck
+    assert dog.stuck == [TASK]
+    look(dog, "RUNNING", 20.0)
+    assert dog.stuck == [], "a restart may have helped"
+    assert look(dog, "FAILED", 30.0, "7").failed[0].stuck
+    look(dog, "RUNNING", 40.0)
+    assert not look(dog, "FAILED", 50.0, "9").failed[0].stuck, "it has come further"
+    assert dog.stuck == []
+
+
+def test_an_offset_that_is_not_known_is_not_the_same() -> None:
+    dog = Watchdog()
+    look(dog, "FAILED", 0.0)
+    look(dog, "RUNNING", 2.0)
+    assert not look(dog, "FAILED", 10.0).failed[0].stuck
+    look(dog, "RUNNING", 12.0)
+    assert not look(dog, "FAILED", 20.0, "7").failed[0].stuck
