@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from millrace_contracts.values.json_text import JsonError, loads
 from millrace_graphql.errors import ApiError
+from millrace_graphql.http.frames import FrameError, Frames, taken_over
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest, checked
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.identity import Authenticator, Identity
@@ -23,6 +25,10 @@ from millrace_runtime.request_headers import fault_of
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
+LONGEST_INIT = 65_536
+"""Bytes of the first message, which tells who is there."""
+MOST_UNKNOWN = 200
+"""Connections of a worker whose caller is not known yet: 20 MiB of what they have sent."""
 PING_SECONDS = 20.0
 INVALID, UNAUTHORIZED, NOT_ACCEPTABLE, INIT_TIMEOUT, EXISTS, TOO_MANY = 4400, 4401, 4406, 4408, 4409, 4429
 
@@ -46,7 +52,8 @@ class WebSockets:
         self._streams = streams
         self.authenticator = authenticator
         self._most_operations = most_operations
-        self._max_message_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
+        self._unknown: dict[asyncio.Timeout, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -61,7 +68,10 @@ class WebSockets:
             await send({"type": "websocket.close", "code": INVALID, "reason": fault.detail})
             return
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        connection = _Connection(self, receive, send, header)
+        frames = await taken_over(scope, LONGEST_INIT)
+        if frames is not None:
+            receive, send = frames.receive, frames.send
+        connection = _Connection(self, receive, send, header, frames)
         try:
             await connection.run()
         except _Close as close:
@@ -69,10 +79,24 @@ class WebSockets:
                 await send({"type": "websocket.close", "code": close.code, "reason": close.reason})
         finally:
             await connection.end()
+            if frames is not None:
+                await frames.end()
+
+    @contextlib.contextmanager
+    def waiting(self, introduction: asyncio.Timeout) -> Iterator[None]:
+        """Count a connection that nobody has introduced; where they are too many, the one that has waited longest ends."""
+        self._unknown[introduction] = None
+        if len(self._unknown) > MOST_UNKNOWN:
+            _end(next(iter(self._unknown)))
+        try:
+            yield
+        finally:
+            self._unknown.pop(introduction, None)
 
 
 class _Connection:
-    def __init__(self, server: WebSockets, receive: Receive, send: Send, header: str) -> None:
+    def __init__(self, server: WebSockets, receive: Receive, send: Send, header: str, frames: Frames | None) -> None:
+        self._frames = frames
         self._server = server
         self._receive = receive
         self._raw_send = send
@@ -85,8 +109,9 @@ class _Connection:
     async def run(self) -> None:
         """Until the client goes or breaks the protocol."""
         try:
-            async with asyncio.timeout(INIT_SECONDS):
-                first = await self._read()
+            async with asyncio.timeout(INIT_SECONDS) as introduction:
+                with self._server.waiting(introduction):
+                    first = await self._read()
         except TimeoutError:
             raise _Close(INIT_TIMEOUT, "Connection initialisation timeout") from None
         if first is None:
@@ -94,6 +119,8 @@ class _Connection:
         if first.get("type") != "connection_init":
             raise _Close(UNAUTHORIZED, "Unauthorized: begin with connection_init")
         caller = await self._introduced(first.get("payload"))
+        if self._frames is not None:
+            self._frames.limit = self._server.max_message_bytes
         await self._send({"type": "connection_ack"})
         self._pinging = asyncio.create_task(self._ping())
         try:
@@ -125,12 +152,15 @@ class _Connection:
         return self._caller
 
     async def _read(self) -> dict[str, Any] | None:
-        message = await self._receive()
+        try:
+            message = await self._receive()
+        except FrameError as error:
+            raise _Close(error.code, str(error)) from None
         if message["type"] == "websocket.disconnect":
             return None
         content = message.get("text") or message.get("bytes") or ""
-        if len(content) > self._server._max_message_bytes:
-            raise _Close(INVALID, f"Message longer than {self._server._max_message_bytes} bytes")
+        if len(content) > self._server.max_message_bytes:
+            raise _Close(INVALID, f"Message longer than {self._server.max_message_bytes} bytes")
         try:
             found = loads(content, "Message")
         except JsonError as error:
