@@ -255,7 +255,8 @@ def metric_families() -> dict[str, tuple[str, str, str]]:
         for family in registry.collect():
             if family.name.startswith("millrace_"):
                 name = f"{family.name}_total" if family.type == "counter" else family.name
-                found[name] = (who, family.type, family.documentation)
+                others = f"{found[name][0]}; " if name in found else ""
+                found[name] = (others + who, family.type, family.documentation)
     return found
 
 

@@ -7,6 +7,8 @@ import os
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector  # type: ignore[no-untyped-call,unused-ignore]
 
+from millrace_runtime import zone_rules
+
 REQUESTS = Counter("millrace_collection_requests", "Answered requests.", ["route", "method", "status"])
 SECONDS = Histogram(
     "millrace_collection_request_seconds",
@@ -15,6 +17,7 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
 )
 COMMANDS = Counter("millrace_collection_commands", "Payment commands by kind and status of their answer.", ["kind", "status"])
+zone_rules.gauge(REGISTRY)
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 

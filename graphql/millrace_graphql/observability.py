@@ -9,8 +9,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from millrace_graphql.tallies import BOARD, Clock, Clocks, Gauges, Tallies, Tally
+from millrace_runtime import zone_rules
 
 REGISTRY = CollectorRegistry()
+zone_rules.gauge(REGISTRY)
 REQUESTS = Tallies("millrace_api_requests", "Requests by operation and outcome.", ["kind", "operation", "outcome"], REGISTRY)
 SECONDS = Clocks(
     "millrace_api_request_seconds",

@@ -1,8 +1,10 @@
-"""What Prometheus sees of the streaming job; every name begins with ``millrace_processors_``."""
+"""What Prometheus sees of the streaming job; every name of its own begins with ``millrace_processors_``."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from millrace_runtime import zone_rules
 
 _PREFIX = "millrace_processors_"
 _SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600)
@@ -13,6 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        zone_rules.gauge(self.registry)
         self.events = self._counter("events", "Change events processed.", "query")
         self.dead_letters = self._counter("dead_letters", "Events that could not be decoded.", "query")
         self.facts = self._counter("facts_read", "Facts read back to compute reports.")

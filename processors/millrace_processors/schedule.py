@@ -12,6 +12,7 @@ import click
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from millrace_contracts.settings import RuntimeSettings
+from millrace_runtime import zone_rules
 from millrace_runtime.ops import OpsServer
 from millrace_runtime.stopping import StopSignal
 
@@ -27,10 +28,11 @@ OPS_PORT = click.option(
 
 
 class JobMetrics:
-    """What Prometheus sees of a job that is repeated; every name begins with ``millrace_job_``."""
+    """What Prometheus sees of a job that is repeated; every name of its own begins with ``millrace_job_``."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        zone_rules.gauge(self.registry)
         self.runs = Counter("millrace_job_runs", "Runs that ended well.", ["job"], registry=self.registry)
         self.seconds = Gauge("millrace_job_run_seconds", "How long the last run took.", ["job"], registry=self.registry)
         self.last = Gauge(

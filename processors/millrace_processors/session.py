@@ -15,10 +15,12 @@ from pyspark.sql import SparkSession
 
 from millrace_processors import cluster
 from millrace_processors.errors import CommandError
+from millrace_processors.java_zones import home as java_home
 from millrace_processors.settings import Config
 
 CATALOG = "lake"
 _ICEBERG = "org.apache.iceberg.spark"
+_DRIVER_JAVA = "spark.driver.extraJavaOptions"
 _POOLS = ("broadcastExchange", "shuffleExchange", "resultQueryStage")
 
 
@@ -36,7 +38,10 @@ def build(config: Config, name: str) -> SparkSession:
     if config.spark.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName(f"millrace {name}").master(config.spark.master)
-    for key, value in properties(config).items():
+    found = properties(config)
+    # Spark's functions then take the zones that the other tiers take; executors of a cluster have a Java of their own.
+    found[_DRIVER_JAVA] = f"{found[_DRIVER_JAVA]} {java_home.option(os.environ)}".rstrip()
+    for key, value in found.items():
         builder = builder.config(key, value)
     with _deaf_children():
         return builder.getOrCreate()
@@ -81,7 +86,7 @@ def properties(config: Config) -> dict[str, str]:
         "spark.jars": ",".join(jars),
         "spark.driver.memory": config.spark.driver_memory,
         "spark.executor.memory": config.spark.executor_memory,
-        "spark.driver.extraJavaOptions": f"{java} {log}",
+        _DRIVER_JAVA: f"{java} {log}",
         "spark.executor.extraJavaOptions": java,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

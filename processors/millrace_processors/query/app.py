@@ -66,6 +66,7 @@ def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None
             rest = Rest(service, Gate(config.token), config.query)
             app.router.routes.extend(rest.routes())
             held["engine"] = engine
+            metrics.zone_rules.labels("java", engine.zone_release()).set(1)
             service.start()
             threading.Thread(target=engine.warm, name="query-warm-up", daemon=True).start()
             log.info("query.ready", results=config.query.results)

@@ -167,6 +167,11 @@ class SparkEngine:
         stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
         return any(stage is not None and stage.numActiveTasks > 0 for stage in stages)
 
+    def zone_release(self) -> str:
+        """The release of the IANA time zone database that the driver's Java has."""
+        jvm: Any = self._spark._jvm
+        return str(jvm.java.time.zone.ZoneRulesProvider.getVersions("UTC").lastEntry().getKey())
+
     def abandon(self) -> NoReturn:
         """End this process and its JVM at once; whoever watches over it starts another."""
         gateway: Any = self._spark.sparkContext._gateway

@@ -1,8 +1,10 @@
-"""What Prometheus sees of the query service; every name begins with ``millrace_query_``."""
+"""What Prometheus sees of the query service; every name of its own begins with ``millrace_query_``."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from millrace_runtime import zone_rules
 
 _PREFIX = "millrace_query_"
 _SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
@@ -14,6 +16,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
+        self.zone_rules = zone_rules.gauge(registry)
         self.jobs = Counter(f"{_PREFIX}jobs", "Jobs that ended, by how.", ["state"], registry=registry)
         self.refused = Counter(f"{_PREFIX}refused", "Queries that were not taken, by the problem's code.", ["code"], registry=registry)
         self.queued = Gauge(f"{_PREFIX}queued", "Jobs that wait.", registry=registry)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millrace_contracts.facts import FAILURE, PAYMENT, REFUND
+from millrace_contracts.values import zones
 
 FACTS, MERCHANT_HISTORY = "facts", "merchants"
 
@@ -122,6 +123,9 @@ _REPORTS = View(
     FACTS,
     timed=True,
 )
+_ZONE = "get_json_object(document, '$.timeZone')"
+# One merchant whose zone is none would otherwise fail every query that names it (documents can be written directly).
+_LISTED = f"{_ZONE} IN ({', '.join(repr(name) for name in sorted(zones.names()))})"
 _MERCHANTS = View(
     "merchants",
     "The merchants as they are now; no range of time applies.",
@@ -136,10 +140,22 @@ _MERCHANTS = View(
                 ("region", "location.region", "Where it is."),
                 ("city", "location.city", "Where it is."),
                 ("business_type", "businessType", "What it sells."),
-                ("time_zone", "timeZone", "Its IANA zone, for `from_utc_timestamp(window_start, time_zone)`."),
                 ("currency", "currency", "Its usual currency."),
                 ("status", "status", "Whether it is active."),
             )
+        ),
+        ViewColumn(
+            "time_zone",
+            "string",
+            "Its IANA zone, for `from_utc_timestamp(window_start, time_zone)`; null where it has none that is known.",
+            f"CASE WHEN {_LISTED} THEN {_ZONE} END",
+        ),
+        ViewColumn(
+            "time_zone_remark",
+            "string",
+            "What is wrong with its zone; null if nothing is. Its days in reports are then those of UTC.",
+            f"CASE WHEN {_ZONE} IS NOT NULL AND NOT ({_LISTED}) "
+            f"THEN concat('merchant ', merchant_id, ': ', {_ZONE}, ' is not an IANA time zone; time_zone is null') END",
         ),
     ),
     "(SELECT *, row_number() OVER (PARTITION BY merchant_id ORDER BY version DESC, coalesce(version_order, '') DESC) AS place "  # noqa: S608

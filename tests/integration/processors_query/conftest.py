@@ -17,6 +17,12 @@ from tests.support.servers import unique_names
 from tests.unit.processors_query.history import DAYS, T0, Row, facts
 
 MERCHANTS = ["m1", "m2", "m3", "secret-merchant"]
+ZONED = {
+    "zone-vancouver": "America/Vancouver", "zone-edmonton": "America/Edmonton", "zone-winnipeg": "America/Winnipeg",
+    "zone-havana": "America/Havana", "zone-casablanca": "Africa/Casablanca", "zone-coyhaique": "America/Coyhaique", "zone-roc": "ROC",
+    "zone-posix": "posix/Asia/Tokyo", "zone-factory": "Factory", "zone-none": None,
+}  # fmt: skip
+"""Merchants of the dimension only: zone by merchant."""
 _KINDS = {"window_start": "timestamp", "occurred_at": "timestamp", "retracted": "boolean"} | dict.fromkeys(
     ("amount", "points_used", "points_earned", "version"), "bigint"
 )
@@ -51,6 +57,7 @@ def filled(spark: SparkSession, spark_settings: dict[str, str]) -> Filled:
     spark.createDataFrame([tuple(row.values()) for row in rows], schema).writeTo(lake.facts).append()
     documents = [(name, 1, False, json.dumps({"_id": name, "name": f"Shop {name}", "timeZone": "Asia/Seoul"})) for name in MERCHANTS]
     documents += [("m1", 2, False, json.dumps({"_id": "m1", "name": "Shop One", "timeZone": "Europe/Berlin"})), ("m3", 3, True, "{}")]
+    documents += [(name, 1, False, json.dumps({"_id": name, "timeZone": zone})) for name, zone in ZONED.items()]
     history = spark.createDataFrame(documents, "merchant_id string, version bigint, deleted boolean, document string")
     history.selectExpr("*", "current_timestamp() AS seen_at").writeTo(lake.merchants).append()
     return Filled(lake, SparkEngine(spark, lake), rows, environ)
