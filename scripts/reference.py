@@ -211,13 +211,15 @@ def _shown(variable: str, value: object) -> str:
 
 
 def field_docs(group: type[Settings]) -> dict[str, str]:
-    """Field -> the docstring under it."""
-    body = ast.parse(inspect.getsource(group)).body[0]
-    assert isinstance(body, ast.ClassDef)
+    """Field -> the docstring under it, also of a class that the group inherits from."""
     found = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            found[field.target.id] = inspect.cleandoc(str(ast.literal_eval(text.value)))
+    for each in reversed(group.__mro__):
+        if issubclass(each, Settings) and each is not Settings:
+            body = ast.parse(inspect.getsource(each)).body[0]
+            assert isinstance(body, ast.ClassDef)
+            for field, text in zip(body.body, body.body[1:], strict=False):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+                    found[field.target.id] = inspect.cleandoc(str(ast.literal_eval(text.value)))
     return found
 
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from millrace.main import cli
-from millrace_cdc.connect.settings import OperatorSettings
+from millrace_contracts.identity import TokenSettings
 from millrace_contracts.settings import RuntimeSettings, SettingsError
 from millrace_graphql.settings import ApiSettings
 from millrace_processors.query.settings import QueryConfig
@@ -69,7 +69,7 @@ def test_only_the_loopback_is_local(host: str) -> None:
     assert RuntimeSettings.load({**environ, "MILLRACE_RUNTIME_ENVIRONMENT": "production"}).host == host
 
 
-@pytest.mark.parametrize("load", [ApiSettings.checked, OperatorSettings.checked, QueryConfig.load])
+@pytest.mark.parametrize("load", [ApiSettings.checked, TokenSettings.checked, QueryConfig.load])
 def test_token_keys_over_plain_http_are_refused_in_production(load: object) -> None:
     environ = {"MILLRACE_API_ISSUER": "https://id.example.org", "MILLRACE_API_JWKS": "HTTP://id.example.org/jwks.json"}
     assert callable(load)
