@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from millrace_contracts.values.json_text import JsonError, loads
 from millrace_graphql.errors import ApiError
-from millrace_graphql.http.frames import FrameError, Frames, taken_over
+from millrace_graphql.http.frames import TOO_LONG, FrameError, Frames, taken_over
 from millrace_graphql.http.request import BadRequestError, GraphQLRequest, checked
 from millrace_graphql.http.streams import Streams
 from millrace_graphql.identity import Authenticator, Identity
@@ -155,7 +155,8 @@ class _Connection:
         try:
             message = await self._receive()
         except FrameError as error:
-            raise _Close(error.code, str(error)) from None
+            # The protocol's own code where the message is one and too long, as it was said of messages that had arrived.
+            raise _Close(INVALID if error.code == TOO_LONG else error.code, str(error)) from None
         if message["type"] == "websocket.disconnect":
             return None
         content = message.get("text") or message.get("bytes") or ""
