@@ -16,7 +16,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+from bson.datetime_ms import DatetimeMS
 
+from millrace_contracts.values.bson_json import as_ms
 from millrace_contracts.windows import WINDOW_MS
 
 Counts = dict[tuple[int | None, str | None, str], list[int]]
@@ -34,8 +36,10 @@ def count(counts: Counts, op: str, image: Mapping[str, Any] | None) -> None:
     if cell is None:
         cell = counts[key] = [0, 0]
     cell[0] += 1
-    if isinstance(amount, int) and not isinstance(amount, bool):
-        cell[1] += amount
+    if isinstance(amount, int):
+        cell[1] += amount if amount is not True else 0
+    elif isinstance(amount, datetime | DatetimeMS):
+        cell[1] += as_ms(amount)  # as the event has it
 
 
 def merge(into: Counts, other: Counts) -> None:

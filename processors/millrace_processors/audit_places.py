@@ -11,7 +11,7 @@ from millrace_contracts.changes import cluster_time
 from millrace_contracts.topics import audit_topic
 from millrace_processors import mongo_counts, relay_counts
 from millrace_processors.errors import CommandError
-from millrace_processors.mongo_counts import TooOld
+from millrace_processors.mongo_counts import MongoCounts, TooOld
 from millrace_processors.scope import Scope
 from millrace_processors.settings import Config, SourceSettings
 
@@ -28,7 +28,7 @@ class Places:
     session: SparkSession
     scope: Scope
     seconds: int
-    mongo: DataFrame | None = None
+    mongo: MongoCounts | None = None
     relay: DataFrame | None = None
     left_out: list[str] = field(default_factory=list)
 
@@ -45,8 +45,8 @@ class Places:
     def _with_mongo(self, windows: DataFrame, facts: DataFrame, within: Column) -> DataFrame:
         if self.mongo is None:
             return _without(windows, _MONGO, "of_mongo")
-        ours = mongo_counts.of_lake(facts, cluster_time(self.seconds, 0))
-        both = self.mongo.where(within).join(ours, "window_start", "full").fillna(0)
+        ours = self.mongo.of_lake(facts, cluster_time(self.seconds, 0))
+        both = self.mongo.windows.where(within).join(ours, "window_start", "full").fillna(0)
         differs = (F.col("mongo_facts") != F.col("live_facts")) | (F.col("mongo_amount") != F.col("live_amount"))
         return windows.join(both.withColumn("of_mongo", differs), "window_start", "full")
 
@@ -74,7 +74,7 @@ def look(config: Config, session: SparkSession, scope: Scope, through_ms: int) -
         left_out.append(f"MongoDB: {SourceSettings.variable('truth_uri')} is not set")
     else:
         try:
-            mongo = mongo_counts.by_window(config, session, scope, seconds).persist()
+            mongo = mongo_counts.look(config, session, scope, seconds).persist()
         except TooOld:
             left_out.append("MongoDB: it no longer remembers what it held when all was complete; let the stream catch up, and audit again")
     if scope.merchants:

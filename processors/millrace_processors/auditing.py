@@ -99,6 +99,8 @@ class Audited:
     repaired_facts: int = 0
     repaired_reports: int = 0
     left_out: list[str] = field(default_factory=list)
+    refused: dict[str, int] = field(default_factory=dict)
+    """MongoDB's payments that have no facts, by the field for which they are refused; of all windows."""
 
 
 def run(config: Config, lake: Lake, scope: Scope, *, repair: bool = False, settle_seconds: float = SETTLE_SECONDS) -> Audited:
@@ -125,7 +127,8 @@ def run(config: Config, lake: Lake, scope: Scope, *, repair: bool = False, settl
         sums = found.agg(F.count("*"), F.count_if(F.col("equal") & _closed(through))).first()
         assert sums is not None
         mended = _repair(config, lake, scope, known, differing, through) if repair and differing else (0, 0)
-        return Audited(through, sums[0], sums[1], differing, *mended, beside.left_out)
+        refused = beside.mongo.refused if beside.mongo else {}
+        return Audited(through, sums[0], sums[1], differing, *mended, beside.left_out, refused)
     finally:
         known.unpersist()
 
@@ -197,8 +200,10 @@ _SCHEMA = pa.schema([("window_ms", pa.int64()), ("reports", pa.int64()), ("diffe
 
 
 def _differing(found: DataFrame) -> list[Window]:
-    rows = found.where("NOT equal").orderBy("window_start").limit(MOST_NAMED).withColumn("ms", F.unix_millis("window_start")).collect()
     names = [each.name for each in fields(Window)][1:]
+    # As a number: a relay's window at the end of the year 9999 is none in a local time east of UTC.
+    start = F.unix_millis("window_start").alias("ms")
+    rows = found.where("NOT equal").orderBy("window_start").limit(MOST_NAMED).select(start, *names).collect()
     return [Window(from_ms(row["ms"]), *(row[name] for name in names)) for row in rows]
 
 
@@ -224,8 +229,8 @@ def _repair(config: Config, lake: Lake, scope: Scope, known: DataFrame, differin
     """(facts, reports) that were put right: what the lake lacks of Kafka, what MongoDB has otherwise, and these windows' reports."""
     condition = _in(differing)
     mended = _from_kafka(lake, known, differing)
-    if any(each.of_mongo for each in differing):
-        span = Scope(differing[0].start, differing[-1].start + WINDOW, scope.merchants)
+    if of_mongo := [each for each in differing if each.of_mongo]:
+        span = Scope(of_mongo[0].start, of_mongo[-1].start + WINDOW, scope.merchants)
         found = mongo_facts.lacking(config, lake, span, condition)
         try:
             found.append(config, lake)

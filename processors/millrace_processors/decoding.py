@@ -9,17 +9,17 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from millrace_contracts.documents import PAYMENT_STATUSES
-from millrace_contracts.sketches import LARGEST
-from millrace_contracts.values.currencies import CODE_LENGTH
+from millrace_contracts.payment_rules.rules import Kind
 from millrace_processors.event_schema import CORRUPT, EVENT, IMAGE
+from millrace_processors.payment_rules import texts
+from millrace_processors.payment_rules.columns import Image, accepted, plain, refusal
 
 OPS = ("c", "u", "d", "r")
-EARLIEST_MS, LATEST_MS = 0, 4_102_444_800_000
-"""1970 to 2100: instants outside are mistakes (seconds for milliseconds, say), not payments."""
 TOKEN_TIME, TOKEN_ORDER = 18, 32
 """A resume token starts with 18 hex digits of type byte and cluster time; the next ones order the changes of one transaction."""
 ORIGIN = ("value", "topic", "partition", "offset")
+_GONE, _GONE_ROOTS = "gone", ("$.before", "$")
+"""The id of a document that was deleted, and where a change tells it."""
 
 
 def is_low_water() -> Column:
@@ -48,19 +48,21 @@ def decode(records: DataFrame) -> DataFrame:
     )
     flat, deleted = F.col("e.__op").isNotNull(), F.coalesce(F.col("e.__deleted") == "true", F.lit(False))
     flattened = F.struct(*(F.col(f"e.{name}").alias(name) for name in IMAGE.names))
+    corrupt = F.col(f"e.{CORRUPT}")
     events = parsed.select(
         "id",
         F.when(flat & deleted, F.lit("d")).when(flat, F.col("e.__op")).otherwise(F.col("e.op")).alias("op"),
-        F.when(~flat & _usable(F.col("e.before")), F.col("e.before")).alias("before"),
+        F.when(~flat & accepted(Image(F.col("e.before"), _text(), ("$.before",)), corrupt), F.col("e.before")).alias("before"),
         F.when(flat & ~deleted, flattened).when(~flat, F.col("e.after")).alias("after"),
         packed(F.coalesce("e.source.ts_ms", "e.__source_ts_ms"), F.coalesce("e.source.ord", "e.__source_ord")).alias("version"),
         F.coalesce(F.substring(F.col("e.source.token"), TOKEN_TIME + 1, TOKEN_ORDER), F.col("e.__source_order"), F.lit("")).alias(
             "version_order"
         ),
-        F.col(f"e.{CORRUPT}").alias(CORRUPT),
+        F.coalesce("e.before._id", "e._id").alias(_GONE),
+        corrupt.alias(CORRUPT),
         *(name for name in ORIGIN if name in parsed.columns),
     )
-    return events.withColumn("reason", F.when(_suspect(), _reason())).drop(CORRUPT)
+    return events.withColumn("reason", F.when(_suspect(), _reason())).drop(CORRUPT, _GONE)
 
 
 def packed(ts_ms: Column, ordinal: Column) -> Column:
@@ -70,101 +72,38 @@ def packed(ts_ms: Column, ordinal: Column) -> Column:
 
 
 def _suspect() -> Column:
-    """A quick test that every unusable event fails; the exact reason is asked for only then."""
-    after = F.col("after")
+    """Whether an event is unusable; what is wrong with it is asked for only then. A field that is wrong in another image counts too."""
     fine = (
         F.col(CORRUPT).isNull()
         & F.col("version").isNotNull()
         & F.col("op").isin(*OPS)
-        & F.when(F.col("op") == "d", F.lit(True)).otherwise(_usable(after))
+        & F.when(F.col("op") == "d", _named()).otherwise(plain(_after()))
     )
     return ~F.coalesce(fine, F.lit(False))
 
 
-def _usable(image: Column) -> Column:
-    """Whether the fields that the facts need are there and in range; false, not null, otherwise."""
-    refunds = F.coalesce(F.forall(image["refunds"], _usable_refund), F.lit(True))
-    texts = image["merchantId"].isNotNull() & image["_id"].isNotNull() & _currency(image["currency"])
-    return F.coalesce(texts & _amount(image["amount"]) & _instant(image["paidAt"]) & _status(image["status"]) & refunds, F.lit(False))
-
-
-def _usable_refund(refund: Column) -> Column:
-    return F.coalesce(refund["id"].isNotNull() & _amount(refund["amount"]) & _instant(refund["refundedAt"]), F.lit(False))
-
-
-def _currency(value: Column) -> Column:
-    return F.length(value) == CODE_LENGTH
-
-
-def _amount(value: Column) -> Column:
-    return value.between(0, LARGEST)
-
-
-def _instant(value: Column) -> Column:
-    return value.between(EARLIEST_MS, LATEST_MS)
-
-
-def _status(value: Column) -> Column:
-    return value.isin(*PAYMENT_STATUSES)
-
-
 def _reason() -> Column:
     """The first thing that is wrong, naming field, value and what was expected; null if nothing that counts is."""
-    after, needed = F.col("after"), F.col("op") != "d"
-    instant = "epoch milliseconds from 1970 to 2100"
-    integer = f"an integer of minor units from 0 to {LARGEST}"
-    checks = [
-        (F.coalesce(~F.col("op").isin(*OPS), F.lit(True)), _says("op", f"one of {', '.join(OPS)} in a JSON object")),
-        (F.col("version").isNull(), _says("source.ts_ms", "the cluster time in milliseconds")),
-        (needed & after.isNull(), _says("after", "the document, an object")),
-        *(
-            (needed & F.coalesce(~good, F.lit(True)), _says(f"after.{field}", expected))
-            for field, good, expected in (
-                ("_id", after["_id"].isNotNull(), "text"),
-                ("merchantId", after["merchantId"].isNotNull(), "text"),
-                ("amount", _amount(after["amount"]), integer),
-                ("currency", _currency(after["currency"]), "three letters"),
-                ("status", _status(after["status"]), f"one of {', '.join(PAYMENT_STATUSES)}"),
-                ("paidAt", _instant(after["paidAt"]), instant),
-                (
-                    "refunds",
-                    F.coalesce(F.forall(after["refunds"], _usable_refund), F.lit(True)),
-                    f"id, amount and refundedAt ({instant}) each",
-                ),
-            )
-        ),
-        *(
-            (needed & _field(after, field).isNull() & _text(f"after.{field}").isNotNull(), _says(f"after.{field}", expected))
-            for field, expected in (
-                ("points.used", "an integer"),
-                ("points.earned", "an integer"),
-                ("user.birthYear", "a year"),
-                ("user.device", "an object"),
-                ("refunds", "a list"),
-                ("user", "an object"),
-                ("points", "an object"),
-            )
-        ),
-    ]
-    (first, text), *others = checks
-    reason = F.when(first, text)
-    for condition, text in others:
-        reason = reason.when(condition, text)
-    return reason
+    event, needed = Image(F.col("after"), _text(), ("$",)), F.col("op") != "d"
+    return (
+        F.when(F.coalesce(~F.col("op").isin(*OPS), F.lit(True)), event.says("op", f"one of {', '.join(OPS)} in a JSON object"))
+        .when(F.col("version").isNull(), event.says("source.ts_ms", "the cluster time in milliseconds"))
+        .when(needed & F.col("after").isNull(), event.says("after", "the document, an object"))
+        .when(needed, refusal(_after()))
+        .when(~_named(), Image(F.col("before"), _text(), _GONE_ROOTS).says("_id", Kind.TEXT.value))
+    )
 
 
-def _field(image: Column, path: str) -> Column:
-    for name in path.split("."):
-        image = image[name]
-    return image
+def _named() -> Column:
+    """Whether the id of a document that was deleted is text or not told: of an id of another type the key tells the text only."""
+    exact = texts.all_text(_text(), [[f"{root}._id" for root in _GONE_ROOTS]])
+    return F.when(texts.doubtful(F.col(_GONE)), exact).otherwise(True)
 
 
-def _text(path: str) -> Column:
-    """A value of the event as JSON has it; in Debezium's form the document's fields stand at the top."""
-    value = F.col("value").cast("string")
-    return F.coalesce(F.get_json_object(value, f"$.{path}"), F.get_json_object(value, f"$.{path.removeprefix('after.')}"))
+def _after() -> Image:
+    """The after-image; in Debezium's form the document's fields stand at the top."""
+    return Image(F.col("after"), _text(), ("$.after", "$"))
 
 
-def _says(path: str, expected: str) -> Column:
-    shown = F.coalesce(F.substring(_text(path), 1, 200), F.lit("missing"))
-    return F.concat(F.lit(f"{path.removeprefix('after.')} is "), shown, F.lit(f"; expected {expected}"))
+def _text() -> Column:
+    return F.col("value").cast("string")

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from millrace_contracts.changes import cluster_time
 from millrace_contracts.documents import PAYMENTS
+from millrace_contracts.payment_rules import expressions
 from millrace_contracts.topics import dead_letter_topic
 from millrace_processors import deadletters, decoding, facts, mongo_source, reconciling
 from millrace_processors.facts import COLUMNS
@@ -58,7 +59,9 @@ def lacking(config: Config, lake: Lake, scope: Scope, windows: Column | None = N
         UnavailableError: MongoDB does not answer.
     """
     with mongo_source.opened(config) as database:
-        plan = mongo_source.plan(config, database, scope.filter())
+        # What is refused is read wherever it is: its payment may have had facts in the scope, and is not gone.
+        wanted = {"$or": [scope.filter(), {"$expr": {"$ne": [expressions.refused(), None]}}]}
+        plan = mongo_source.plan(config, database, wanted)
     condition = scope.condition() if windows is None else scope.condition() & windows
     # The lake after MongoDB: what came into it meanwhile is newer than the state, and stays.
     newest, at = lake.current(), cluster_time(*plan.at)
@@ -73,8 +76,10 @@ def lacking(config: Config, lake: Lake, scope: Scope, windows: Column | None = N
     if not counts["bad"]:
         return Lacking(changes, None, counts["all"], 0, *sums)
     bad = events.where("reason IS NOT NULL").persist()
-    # What can not be decoded is not gone: its payments keep the facts that they had, as they do in the stream.
-    kept = changes.join(bad.select(F.col("id").alias("payment_id")), "payment_id", "left_anti").select(*COLUMNS).persist()
+    # What can not be decoded is not gone: its payments keep the facts that they had, as they do in the stream. An id of another type
+    # has had none: those are of a payment whose id is the same as text.
+    unclear = bad.where(~F.col("reason").startswith("_id is ")).select(F.col("id").alias("payment_id"))
+    kept = changes.join(unclear, "payment_id", "left_anti").select(*COLUMNS).persist()
     sums = kept.agg(F.count_if(~F.col("retracted")), F.count_if("retracted")).first()
     assert sums is not None
     changes.unpersist()

@@ -39,7 +39,8 @@ class Scope:
         both: list[dict[str, Any]] = []
         if self.start is not None or self.end is not None:
             time = self.instants()
-            both.append({"$or": [{"paidAt": time}, {"refunds": {"$elemMatch": {"refundedAt": time}}}, _not("paidAt", "date")]})
+            refunds = {"$elemMatch": {"$or": [{"refundedAt": time}, _not("refundedAt", "date")]}}
+            both.append({"$or": [{"paidAt": time}, {"refunds": refunds}, _not("paidAt", "date")]})
         if self.merchants:
             both.append({"$or": [{"merchantId": {"$in": list(self.merchants)}}, _not("merchantId", "string")]})
         return {"$and": both} if both else {}

@@ -96,7 +96,8 @@ def audit(
     \b
     Counts, sums and a digest that does not depend on the order have to be equal; a difference has to last to count, since the stream
     may be at work. MongoDB is looked at as it was when all was complete (MILLRACE_MONGO_TRUTH_URI; it remembers some minutes), and what the
-    relay has counted as written has to be in Kafka. The certificates are the rows of the lake's table `certificates`.
+    relay has counted as written has to be in Kafka. Payments of MongoDB that no report can take are told by the field that is wrong;
+    the dead letters hold them. The certificates are the rows of the lake's table `certificates`.
     Safe to repeat, safe to kill.
     Example: millrace process audit --start 2026-11-24 --json
              millrace process audit --repair
@@ -127,6 +128,10 @@ def told_audit(found: Audited) -> str:
     lines.append(
         f"{found.certified:,} of {found.windows:,} windows certified, {len(found.differing):,} differ, up to {through:%Y-%m-%dT%H:%M:%SZ}"
     )
+    if found.refused:
+        count = sum(found.refused.values())
+        fields = ", ".join(name if len(found.refused) == 1 else f"{name} ({each:,})" for name, each in sorted(found.refused.items()))
+        lines.append(f"{count:,} payment{'' if count == 1 else 's'} refused: {fields}")
     if found.repaired_facts or found.repaired_reports:
         lines.append(f"Repaired: {found.repaired_facts:,} facts, {found.repaired_reports:,} reports")
     return "\n".join(lines)

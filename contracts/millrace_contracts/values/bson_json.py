@@ -73,11 +73,14 @@ def encode(document: Mapping[str, Any] | None) -> bytes:
     return data
 
 
+def as_ms(value: datetime | DatetimeMS) -> int:
+    """A decoded date as epoch milliseconds."""
+    return (value - _EPOCH) // _MILLISECOND if isinstance(value, datetime) else int(value)
+
+
 def _extended(value: object) -> object:
-    if type(value) is datetime:
-        return (value - _EPOCH) // _MILLISECOND
-    if isinstance(value, DatetimeMS):
-        return int(value)
+    if isinstance(value, datetime | DatetimeMS):
+        return as_ms(value)
     if isinstance(value, DBRef):
         return _finite(value.as_doc())
     return orjson.Fragment(json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS))

@@ -1,4 +1,7 @@
-"""What MongoDB itself says: counts, sums and distinct customers by aggregation only, with no code of the pipeline."""
+"""What MongoDB itself says: counts, sums and distinct customers by aggregation only, with no code of the pipeline.
+
+What counts as a payment is said by the contracts, to MongoDB as to everybody else.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from millrace_contracts.payment_rules import expressions
+from millrace_contracts.values.bson_json import CODEC
 from millrace_stack.errors import StackError
 
 
@@ -31,17 +35,18 @@ Total = tuple[str, str]
 Window = tuple[str, str, datetime]
 """(merchant, currency, start of the 10-minute window in UTC)"""
 
-# Documents that a bypassed validator let through are no payments: they go to the dead letters (I4) and count nowhere.
-_WELL_FORMED: dict[str, Any] = {
-    "_id": {"$type": "string"},
-    "merchantId": {"$type": "string"},
-    "currency": {"$type": "string"},
-    "amount": {"$type": ["int", "long"], "$gte": 0},
-    "paidAt": {"$type": "date"},
-    "refunds": {"$type": "array"},
-    "status": "succeeded",
-}
 _WINDOW = {"unit": "minute", "binSize": 10}
+_REFUND = {"id": "$$each.id", "amount": expressions.integer("$$each.amount"), "refundedAt": expressions.instant("$$each.refundedAt")}
+_SUCCEEDED: tuple[dict[str, Any], ...] = (
+    # Documents that a bypassed validator let through are no payments: they go to the dead letters (I4) and count nowhere.
+    {"$project": expressions.PROJECT},
+    {"$match": {"$expr": {"$eq": [expressions.refused(), None]}, "status": "succeeded"}},
+    {"$set": {
+        "amount": expressions.integer("$amount"),
+        "paidAt": expressions.instant("$paidAt"),
+        "refunds": {"$map": {"input": {"$ifNull": ["$refunds", []]}, "as": "each", "in": _REFUND}},
+    }},
+)  # fmt: skip
 
 
 class MongoTruth:
@@ -49,9 +54,9 @@ class MongoTruth:
 
     def __init__(self, uri: str, database: str) -> None:
         self._client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=10_000)
-        options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+        options = CODEC.with_options(tz_aware=True, tzinfo=UTC)
         self._payments = self._client.get_database(database).get_collection("payments", codec_options=options)
-        self._merchants = self._client.get_database(database).get_collection("merchants")
+        self._merchants = self._client.get_database(database).get_collection("merchants", codec_options=options)
 
     def close(self) -> None:
         """Close the connection."""
@@ -71,9 +76,8 @@ class MongoTruth:
 
     def merchants(self) -> list[str]:
         """Ids of all merchants and of everything that has payments."""
-        return sorted(
-            {*self._merchants.distinct("_id"), *(key["_id"] for key in self._payments.aggregate([{"$group": {"_id": "$merchantId"}}]))}
-        )
+        of_payments = (row["_id"] for row in self._payments.aggregate([*_SUCCEEDED, {"$group": {"_id": "$merchantId"}}]))
+        return sorted({*(each for each in self._merchants.distinct("_id") if isinstance(each, str)), *of_payments})
 
     def totals(self, merchants: Collection[str] | None = None) -> dict[Total, Figures]:
         """Figures of the whole time by (merchant, currency)."""
@@ -94,11 +98,11 @@ class MongoTruth:
         ]
         # A refund before its payment can be no earlier than the payment of another, but be exact about it.
         starts: list[dict[str, Any]] = [
-            {"$match": _WELL_FORMED},
+            *_SUCCEEDED,
             {"$unwind": "$refunds"},
             {"$group": {"_id": None, "a": {"$min": "$refunds.refundedAt"}}},
         ]
-        row = next(iter(self._payments.aggregate([{"$match": _WELL_FORMED}, *ends])), None)
+        row = next(iter(self._payments.aggregate([*_SUCCEEDED, *ends])), None)
         if row is None:
             return None
         first = next(iter(self._payments.aggregate(starts)), {"a": None})["a"]
@@ -107,15 +111,15 @@ class MongoTruth:
     def _figures(
         self, merchants: Collection[str] | None, paid: Mapping[str, Any], refunded: Mapping[str, Any]
     ) -> dict[tuple[Any, ...], Figures]:
-        match = {**_WELL_FORMED, **({} if merchants is None else {"merchantId": {"$in": list(merchants)}})}
+        match = [{"$match": {} if merchants is None else {"merchantId": {"$in": list(merchants)}}}, *_SUCCEEDED]
         key = {"m": "$merchantId", "c": "$currency"}
         by_customer = {"_id": {**key, **paid, "k": "$user.key"}, "n": {"$sum": 1}, "a": {"$sum": "$amount"}}
         known = {"$sum": {"$cond": [{"$ifNull": ["$_id.k", False]}, 1, 0]}}
         names = {name: f"$_id.{name}" for name in ("m", "c", *paid)}
         together = {"_id": names, "n": {"$sum": "$n"}, "a": {"$sum": "$a"}, "customers": known}
         refunds = {"_id": {**key, **refunded}, "n": {"$sum": 1}, "a": {"$sum": "$refunds.amount"}}
-        payments_rows = self._run([{"$match": match}, {"$group": by_customer}, {"$group": together}])
-        refund_rows = self._run([{"$match": {**match, "refunds.0": {"$exists": True}}}, {"$unwind": "$refunds"}, {"$group": refunds}])
+        payments_rows = self._run([*match, {"$group": by_customer}, {"$group": together}])
+        refund_rows = self._run([*match, {"$unwind": "$refunds"}, {"$group": refunds}])
         sums: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * 5)
         for row in payments_rows:
             sums[tuple(row["_id"].values())][:2] = [row["n"], row["a"]]

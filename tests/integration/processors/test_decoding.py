@@ -13,6 +13,7 @@ from tests.integration.processors.events import SECOND, T0, change, flattened, p
 
 pytestmark = pytest.mark.stack
 
+OID, OID_TEXT = {"$oid": "0123456789abcdef01234567"}, '{"$oid":"0123456789abcdef01234567"}'
 BAD: list[tuple[str, tuple[str, str], str]] = [
     ("text amount", change("c", payment(amount="ten")), "amount is ten; expected an integer of minor units"),
     ("amount with a fraction", change("c", payment(amount=10.5)), "amount is 10.5; expected an integer"),
@@ -31,6 +32,30 @@ BAD: list[tuple[str, tuple[str, str], str]] = [
     ("unknown op", change("x", payment()), "op is x; expected one of c, u, d, r"),
     ("no document", change("c", None), "after is missing; expected the document"),
     ("no cluster time", ("p1", json.dumps({"op": "c", "after": payment()})), "source.ts_ms is missing"),
+    ("merchant that is an ObjectId", change("c", payment(merchantId=OID)), f"merchantId is {OID_TEXT}; expected text"),
+    ("merchant that is a number", change("c", payment(merchantId=42)), "merchantId is 42; expected text"),
+    ("merchant that is a truth value", change("c", payment(merchantId=True)), "merchantId is true; expected text"),
+    ("merchant that is an object", change("c", payment(merchantId={"id": "x"})), 'merchantId is {"id":"x"}; expected text'),
+    ("merchant that is a list", change("c", payment(merchantId=["m"])), 'merchantId is ["m"]; expected text'),
+    ("currency that is a number", change("c", payment(currency=840)), "currency is 840; expected three letters"),
+    ("currency that is a list", change("c", payment(currency=[1])), "currency is [1]; expected three letters"),
+    ("currency of digits", change("c", payment(currency="840")), "currency is 840; expected three letters"),
+    ("currency and a line", change("c", payment(currency="USD\n")), "currency is USD\n; expected three letters"),
+    ("method that is a number", change("c", payment(method=7)), "method is 7; expected text"),
+    ("method that is a fraction", change("c", payment(method=-7.5e-9)), "method is -7.5E-9; expected text"),
+    ("id that is a number", ("42", change("c", payment(_id=42))[1]), "_id is 42; expected text"),
+    ("deleted id that is a number", ("42", change("d", None, payment(_id=42))[1]), "_id is 42; expected text"),
+    ("deleted id that is told alone", ("42", change("d", None, {"_id": 42})[1]), "_id is 42; expected text"),
+    ("flattened deleted id", ("42", flattened("d", payment(_id=42))[1]), "_id is 42; expected text"),
+    ("refund's id that is a number", change("c", payment(refunds=[refund("r", 1, T0), {**refund("", 1, T0), "id": 7}])), "refunds is [{"),
+    ("customer key that is an ObjectId", change("c", payment(user={"key": OID})), f"user.key is {OID_TEXT}; expected text"),
+    ("gender that is false", change("c", payment(user={"gender": False})), "user.gender is false; expected text"),
+    ("country that is a number", change("c", payment(user={"country": 840})), "user.country is 840; expected text"),
+    ("grade that is a number", change("c", payment(user={"grade": 1})), "user.grade is 1; expected text"),
+    ("device that is a list", change("c", payment(user={"device": ["pos"]})), 'user.device is ["pos"]; expected an object'),
+    ("device's type", change("c", payment(user={"device": {"type": {"a": "b"}}})), 'user.device.type is {"a":"b"}; expected text'),
+    ("flattened merchant", flattened("c", payment(merchantId=42)), "merchantId is 42; expected text"),
+    ("flattened refund's id", flattened("c", payment(refunds=[{**refund("", 1, T0), "id": True}])), "refunds is [{"),
     ("flattened text amount", flattened("c", payment(amount="ten")), "amount is ten; expected an integer"),
 ]
 
@@ -41,6 +66,29 @@ def test_each_bad_event_gets_a_reason_that_names_field_value_and_expectation(spa
     for (name, _, expected), row in zip(BAD, rows, strict=True):
         assert row["reason"] is not None, name
         assert expected in row["reason"], (name, row["reason"])
+
+
+def test_a_text_that_reads_as_another_type_is_a_text(spark: SparkSession) -> None:
+    texts = ["42", "-1.5e3", "true", "false", "null", "NaN", "{", '{"$oid":"a"}', "[1]", "", "1\u000142"]
+    images = [payment(text, merchantId=text, method=text, refunds=[{**refund(text, 1, T0)}], user={"key": text}) for text in texts]
+    events = [form(op, image) for image in images for form, op in ((change, "c"), (flattened, "r"))]
+    events += [change("d", None, image) for image in images] + [flattened("d", image) for image in images]
+    rows = decode(records(spark, events)).orderBy("offset").collect()
+    assert [row["reason"] for row in rows] == [None] * len(events)
+    assert [row["after"]["merchantId"] for row in rows[: 2 * len(texts)]] == [text for text in texts for _ in range(2)]
+
+
+def test_a_before_image_gives_facts_exactly_if_it_did_when_it_was_the_after_image(spark: SparkSession) -> None:
+    bad = [
+        payment(merchantId=42),
+        payment(user={"key": 1}),
+        payment(points={"used": "x"}),
+        payment(refunds=[{**refund("r", 1, T0), "id": 1}]),
+    ]
+    images = [*bad, payment("1", merchantId="42", user={"key": "1"}, method="7"), payment()]
+    others = [payment(), payment(amount="ten")]
+    rows = decode(records(spark, [change("u", other, image) for image in images for other in others])).orderBy("offset").collect()
+    assert [row["before"] is not None for row in rows] == [number >= len(bad) for number in range(len(images)) for _ in others]
 
 
 def test_both_forms_of_a_change_are_the_same_event(spark: SparkSession) -> None:

@@ -8,13 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bson import Code, ObjectId
+from bson.datetime_ms import DatetimeMS
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from millrace_cdc import audit as relays
+from millrace_contracts.documents import PAYMENT_CAPTURED_FIELDS
 from millrace_contracts.topics import audit_topic
-from millrace_processors import auditing
+from millrace_contracts.values.bson_json import RAW
+from millrace_processors import auditing, mongo_images, reprocessing
 from millrace_processors.auditing import Audited
+from millrace_processors.refresh import Mode
 from millrace_processors.scope import Scope
 from tests.integration.processors.events import MINUTE, T0, change, payment, refund
 from tests.integration.processors_jobs.history import Event, disturbed, events
@@ -69,6 +74,55 @@ def test_every_place_is_compared_and_a_history_that_is_whole_is_certified(pipeli
     assert all((row["mongo_facts"], row["mongo_amount"]) == (row["live_facts"], row["live_amount"]) for row in rows)
     assert sum(row["mongo_amount"] for row in rows) == sum(amounts.values())
     assert all(row["topic_events"] >= row["relay_events"] for row in rows), "those that came twice were written once"
+
+
+def refused_payments() -> list[tuple[str, dict[str, Any]]]:
+    """(the field that is wrong, the payment as MongoDB holds it): what drivers, restores and bypassed validators leave."""
+    good, at = document(payment(paidAt=T0)), DatetimeMS(T0)
+    year_2150, year_10000, year_1969 = DatetimeMS(5_680_281_600_000), DatetimeMS(253_402_300_800_000), DatetimeMS(-86_400_000)
+    given_back = [{"id": "r", "amount": 1, "refundedAt": at}, {"id": "s", "amount": 1, "refundedAt": year_2150}]
+    changes: list[tuple[str, dict[str, Any]]] = [
+        *(("paidAt", {"paidAt": each}) for each in (year_2150, year_10000, year_1969)),
+        ("refunds", {"refunds": given_back}),
+        *(("merchantId", {"merchantId": each}) for each in (ObjectId(), 42, True, {"id": "x"}, Code("m"))),
+        ("currency", {"currency": 840}),
+        ("method", {"method": 7}),
+        ("points.used", {"points": {"used": float("nan"), "earned": 0}}),
+        ("points.earned", {"points": {"used": 0, "earned": float("inf")}}),
+        ("_id", {"_id": 7}),
+        # These were good once, and keep the facts that they had then.
+        ("merchantId", {"_id": "was-of-m", "merchantId": ObjectId()}),
+        ("paidAt", {"_id": "was-early", "paidAt": year_10000}),
+        ("currency", {"_id": "was-in-dollars", "merchantId": "n", "currency": "840"}),
+    ]
+    return [(field, {**good, "_id": f"bad-{number}", **change}) for number, (field, change) in enumerate(changes)]
+
+
+def test_payments_that_are_refused_differ_nowhere_and_are_named(pipeline: Pipeline, source: Source) -> None:  # I4 I6
+    once = [payment(name, paidAt=T0) for name in ("was-of-m", "was-early", "was-in-dollars")]
+    bad = refused_payments()
+    good = document(payment("7", paidAt=T0, refunds=[refund("r", 3, T0 + 15 * MINUTE)]))
+    source.payments.insert_many([good, *(made for _, made in bad)], bypass_document_validation=True)
+    second = source.now_ms() // 1000
+    raw = source.payments.with_options(RAW).find({}, dict.fromkeys(PAYMENT_CAPTURED_FIELDS, 1))
+    events = mongo_images.events(list(raw), pipeline.config.names.database, (second, 1))  # type: ignore[arg-type]
+    history = [change("c", image, at=n + 1) for n, image in enumerate(once)] + [(key.decode(), value.decode()) for key, value in events]
+    pipeline.produce(history, source.now_ms())
+    pipeline.live()
+    reports = pipeline.reports()
+    assert {key: row[:4] for key, row in reports.items()} == {
+        ("m", T0, "USD"): (4, 400, 0, 0),
+        ("m", T0 + 10 * MINUTE, "USD"): (0, 0, 1, 3),
+    }
+    for scope in (Scope(), Scope(START, START + timedelta(minutes=10), ("m",))):
+        found = audit(pipeline, scope=scope)
+        assert found.differing == []
+        assert found.refused == Counter(field for field, _ in bad)
+        again = reprocessing.from_mongo(pipeline.config, pipeline.lake, scope, Mode.COMPARE)
+        assert (again.corrected, again.retracted, again.dead_letters, again.refreshed.changed) == (0, 0, len(bad), 0)
+    source.payments.delete_one({"_id": "7"})  # the text; the number 7 is another payment, and stays
+    gone = reprocessing.from_mongo(pipeline.config, pipeline.lake, Scope(), Mode.COMPARE)
+    assert (gone.corrected, gone.retracted) == (0, 2)
 
 
 def test_what_mongodb_has_otherwise_and_what_kafka_has_lost_is_named(pipeline: Pipeline, source: Source) -> None:

@@ -116,6 +116,19 @@ def test_what_a_rollup_and_an_audit_say() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("refused", "line"),
+    [
+        ({"paidAt": 1}, "1 payment refused: paidAt"),
+        ({"paidAt": 1_200}, "1,200 payments refused: paidAt"),
+        ({"user.key": 2, "paidAt": 1}, "3 payments refused: paidAt (1), user.key (2)"),
+    ],
+)
+def test_an_audit_says_beside_the_verdict_what_was_refused(refused: dict[str, int], line: str) -> None:
+    verdict = "7 of 7 windows certified, 0 differ, up to 1970-01-01T00:01:00Z"
+    assert upkeep_cli.told_audit(Audited(60_000, 7, 7, refused=refused)).splitlines() == [verdict, line]
+
+
 def test_an_audit_names_the_place_that_differs_and_those_that_were_not_looked_at() -> None:
     start = datetime(2026, 11, 24, tzinfo=UTC)
     counts = Window(start, 5, 5, 900, 900, 3, 0, None, 6, 1_000, 5, 900, 8, 7, of_mongo=True, of_relay=True)
