@@ -1,6 +1,7 @@
 """What a job over closed hours and days begins with: what has closed or was touched since the last time, and in which days facts lie.
 
-Shared by the rollup and the customers' job. A day is one of the merchant's calendar; where the zone has changed, all its days are meant.
+Shared by the rollup and the customers' job. A day is one of the merchant's calendar; where the zone or
+its rules have changed, all its days are meant.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
 from millrace_contracts.reports import PROGRESS_PAYMENTS
+from millrace_contracts.values.zones import digest
 from millrace_contracts.windows import Grain, from_ms
 from millrace_processors import dimensions, pruning, rollup_calendar
 from millrace_processors.lake import Lake, Snapshot
@@ -67,7 +69,8 @@ def prepared(config: Config, lake: Lake, session: Session, progress: RollupProgr
         rezoned = _rezoned(lake, since, merchants)
     zones = zones_of(lake, merchants).persist()
     try:
-        yield Run(config, lake, newest, through, since, zones, rezoned, RollupState(through, lake.epoch(), newest.id, merchants))
+        state = RollupState(through, lake.epoch(), newest.id, merchants, _rules(zones))
+        yield Run(config, lake, newest, through, since, zones, rezoned, state)
     finally:
         zones.unpersist()
 
@@ -79,6 +82,12 @@ def zones_of(lake: Lake, snapshot: int | None) -> DataFrame:
     return dimensions.newest(reader.table(lake.merchants), "merchant_id").select("merchant_id", zone.alias("zone"))
 
 
+def _rules(zones: DataFrame) -> dict[str, str]:
+    """Zone -> digest of its rules, of all merchants' zones."""
+    names = [row.zone for row in zones.where("zone IS NOT NULL").select("zone").distinct().collect()]
+    return {name: digest(name) for name in sorted(names)}
+
+
 def _kept(lake: Lake, since: RollupState, newest: Snapshot) -> bool:
     """Whether the lake still knows what has been added to it since."""
     dimension = since.merchants is None or lake.holds(lake.merchants, since.merchants)
@@ -86,15 +95,19 @@ def _kept(lake: Lake, since: RollupState, newest: Snapshot) -> bool:
 
 
 def _rezoned(lake: Lake, since: RollupState | None, merchants: int | None) -> DataFrame | None:
-    """The merchants whose zone has changed since; None where there is none."""
-    if since is None or merchants is None or since.merchants == merchants:
+    """The merchants whose zone has changed since, or whose zone's rules have; None where there is none."""
+    if since is None or merchants is None:
+        return None
+    moved = since.moved()
+    if since.merchants == merchants and moved == []:
         return None
     zones = zones_of(lake, merchants)
+    ruled = F.col("zone").isNotNull() if moved is None else F.col("zone").isin(moved)
     if since.merchants is None:
         changed = zones.where("zone IS NOT NULL")
     else:
         before = zones_of(lake, since.merchants).withColumnRenamed("zone", "old")
-        changed = zones.join(before, "merchant_id", "left").where(~F.col("zone").eqNullSafe(F.col("old")))
+        changed = zones.join(before, "merchant_id", "left").where(~F.col("zone").eqNullSafe(F.col("old")) | ruled)
     return None if changed.isEmpty() else changed.select("merchant_id")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cassandra.cluster import Session
 
 from millrace_contracts.reports import PROGRESS_ROLLUPS, PROGRESS_TABLE
+from millrace_contracts.values import zones
 from millrace_contracts.windows import from_ms
 
 
@@ -19,6 +21,12 @@ class RollupState:
     lake: int
     facts: int
     merchants: int | None
+    rules: Mapping[str, str] | None
+    """Zone -> ``zones.digest`` of the rules that its days were made by, of all merchants' zones; None: by rules that were not noted."""
+
+    def moved(self) -> list[str] | None:
+        """The zones whose rules have changed since; None: any may have."""
+        return None if self.rules is None else [zone for zone, digest in self.rules.items() if digest != zones.digest(zone)]
 
 
 class RollupProgress:
@@ -38,10 +46,10 @@ class RollupProgress:
         if row is None or row.through is None or not row.detail:
             return None
         detail = json.loads(row.detail)
-        return RollupState(row.through, detail["lake"], detail["facts"], detail["merchants"])
+        return RollupState(row.through, detail["lake"], detail["facts"], detail["merchants"], detail.get("zones"))
 
     def save(self, state: RollupState, version: int) -> None:
         """Write it; only once the hours and days that it speaks of are in the store."""
-        detail = json.dumps({"lake": state.lake, "facts": state.facts, "merchants": state.merchants})
+        detail = json.dumps({"lake": state.lake, "facts": state.facts, "merchants": state.merchants, "zones": state.rules})
         self._session.execute(self._rest, (self._name, version, detail))
         self._session.execute(self._through, (self._name, from_ms(state.through_ms), state.through_ms * 1000))

@@ -109,14 +109,14 @@ class Composer:
         edges: Ints,
         groups: Groups,
         *,
-        zone: str = "UTC",
+        zone: str | None = "UTC",
         through_ms: int | None = None,
         packed_ms: int | None = None,
     ) -> Rows:
         """The reports of [first edge, last edge), of mixed grains, none of which lies across an edge; all currencies, in time order.
 
-        ``zone`` is the merchant's, whose days are stored; ``through_ms`` that of ``usable_through``, None to read no rollup;
-        ``packed_ms`` that of ``packed_through``, None to read no packed day.
+        ``zone`` is the merchant's, whose days are stored, None to read no day; ``through_ms`` that of ``usable_through``, None to read
+        no rollup; ``packed_ms`` that of ``packed_through``, None to read no packed day.
         """
         if len(edges) < 2:
             return {group: joined(group, []) for group in groups}
@@ -128,6 +128,8 @@ class Composer:
         for stored, grain, of in ((Stored.DAY, Grain.DAY, zone), (Stored.HOUR, Grain.HOUR, "UTC")):
             if not len(free):
                 break
+            if of is None:
+                continue
             bounds = boundaries(grain, of, start_ms, end_ms)
             candidates = whole(Spans(bounds[:-1], bounds[1:]), edges, through_ms)
             candidates = candidates.where(free.hold(candidates))

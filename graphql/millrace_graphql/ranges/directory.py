@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import orjson
+
 from millrace_contracts.reports import MERCHANTS_TABLE, PROGRESS_CUSTOMERS, PROGRESS_PAYMENTS, PROGRESS_ROLLUPS, PROGRESS_TABLE
+from millrace_contracts.values.zones import digest
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_directory, note_progress
 
@@ -84,6 +87,12 @@ class Progress:
     complete_through_ms: int | None
     rollups_through_ms: int | None = None
     """All changes up to then are also in the stored hours and days; None while there are none."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Zone -> ``zones.digest`` of the rules that the stored days follow; a zone that is missing follows those that are in use here."""
+
+    def days_of(self, zone: str) -> str | None:
+        """The zone, if its stored days begin and end where they do by the rules in use here; else None, to read none of them."""
+        return zone if self.rules.get(zone, digest(zone)) == digest(zone) else None
 
 
 class Directory:
@@ -134,10 +143,17 @@ class Directory:
 
     async def _load_progress(self) -> Progress:
         as_of = time.time_ns() // 1_000_000
-        reports, rollups = await asyncio.gather(self._through(PROGRESS_PAYMENTS), self._through(PROGRESS_ROLLUPS))
+        reports, (rollups, rules) = await asyncio.gather(self._through(PROGRESS_PAYMENTS), self._rollups())
         # Whatever notices were published before the progress are taken before it is told: no cache answers from before them.
         await self.told(reports)
-        return Progress(as_of, reports, rollups)
+        return Progress(as_of, reports, rollups, rules)
+
+    async def _rollups(self) -> tuple[int | None, Mapping[str, str]]:
+        """How far the rollups have come, and the rules of zones that they follow."""
+        statement = f"SELECT to_unix_timestamp(complete_through) AS through, detail FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?"  # noqa: S608
+        found = await self._cassandra.read(statement, [PROGRESS_ROLLUPS])
+        detail = next(iter(found["detail"]), None)
+        return next(iter(found["through"]), None), (orjson.loads(detail).get("zones") or {}) if detail else {}
 
     async def _through(self, name: str) -> int | None:
         statement = f"SELECT to_unix_timestamp(complete_through) AS through FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?"  # noqa: S608

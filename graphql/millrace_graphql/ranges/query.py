@@ -157,7 +157,8 @@ class ReportQueries:
         through = self._through(edges, series.asked.grain, series.freshness.progress)
         home = await self.zone_of(series.merchant_id) if through is not None else UTC
         packed = packed_through(series.freshness.progress)
-        rows = await self._composer.read(series.merchant_id, edges, groups, zone=home, through_ms=through, packed_ms=packed)
+        days = series.freshness.progress.days_of(home)
+        rows = await self._composer.read(series.merchant_id, edges, groups, zone=days, through_ms=through, packed_ms=packed)
         return Comparison.of(series, plan, rows)
 
     async def peers(self, caller: Identity, merchant_id: str, asked: Asked, groups: frozenset[Group]) -> Peers:
@@ -196,7 +197,8 @@ class ReportQueries:
         through = self._through(edges, Grain.DAY, progress)
         groups = frozenset({Group.COUNTERS, Group.CUSTOMERS})
         packed = packed_through(progress)
-        rows = await self._composer.read(days.merchant_id, edges, groups, zone=days.asked.zone, through_ms=through, packed_ms=packed)
+        home = progress.days_of(days.asked.zone)
+        rows = await self._composer.read(days.merchant_id, edges, groups, zone=home, through_ms=through, packed_ms=packed)
         sketches = rows[Group.CUSTOMERS].values["customers"]
         return days.totals(distinct([sketch for sketch in sketches if sketch]))
 
@@ -271,7 +273,8 @@ class ReportQueries:
         if home is None:
             home = await self.zone_of(merchant_id) if through is not None else UTC
         packed = packed_through(progress)
-        rows = await self._composer.read(merchant_id, span.edges, groups, zone=home, through_ms=through, packed_ms=packed)
+        days = progress.days_of(home)
+        rows = await self._composer.read(merchant_id, span.edges, groups, zone=days, through_ms=through, packed_ms=packed)
         read = Freshness(progress, span, rolled_up=through is not None)
         return Series(merchant_id, chosen, span, sparse, rows, read, self._settings.min_customers, question)
 

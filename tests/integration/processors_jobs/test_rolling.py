@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ import pytest
 
 from millrace_contracts import sketches
 from millrace_contracts.reports import BREAKDOWNS, CONTENT, SKETCHES
+from millrace_contracts.values.zones import digest
 from millrace_contracts.windows import Grain
 from millrace_graphql.ranges.calendar import days
 from millrace_processors import rolling, rollups
@@ -105,6 +107,18 @@ def test_hours_and_days_close_reopen_and_follow_a_merchants_zone(pipeline: Pipel
     third = rolled(pipeline)
     assert third.rezoned == 2
     check(pipeline, through, moved)
+
+    # Another release of the rules: the last rollup of m0's days was by rules that Auckland has no more.
+    progress = RollupProgress(pipeline.session, pipeline.config.names.keyspace)
+    state, days = progress.load(), pipeline.versions(Grain.DAY)
+    assert state is not None
+    assert state.rules == {zone: digest(zone) for zone in moved.values() if zone}
+    progress.save(replace(state, rules={**state.rules, "Pacific/Auckland": "other"}), max(days.values()))
+    assert rolled(pipeline).rezoned == 1
+    again = pipeline.versions(Grain.DAY)
+    assert {merchant for merchant, start, currency in days if again[merchant, start, currency] > days[merchant, start, currency]} == {"m0"}
+    check(pipeline, through, moved)
+    assert rolled(pipeline).rezoned == 0
 
 
 def test_days_of_23_and_25_hours_and_of_odd_offsets_hold_what_falls_into_them(pipeline: Pipeline) -> None:  # I6

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_contracts.metrics import METRICS
+from millrace_contracts.values.zones import digest
 from millrace_contracts.windows import Grain as Stored
 from millrace_contracts.windows import to_ms
 from millrace_graphql.ranges.calendar import Grain, boundaries
@@ -100,6 +101,16 @@ def test_a_rollup_that_was_written_before_its_window_closed_is_left_out(known: i
     asked = Range(START, START + DAY, Grain.DAY)
     composed(shelf, asked, "UTC", START + 2 * DAY)
     assert shelf.raw_spans == [(START, START + DAY)]
+
+
+def test_days_that_follow_other_rules_of_their_zone_are_left_out_and_hours_are_not() -> None:
+    # Vancouver's 1 November 2026: its end was eight hours after midnight UTC by the rules before release 2026c, and is seven.
+    progress = Progress(0, START + 2 * DAY, START + 2 * DAY, {"America/Vancouver": "other", "Asia/Seoul": digest("Asia/Seoul")})
+    assert [progress.days_of(zone) for zone in ("America/Vancouver", "Asia/Seoul", "UTC")] == [None, "Asia/Seoul", "UTC"]
+    stored = {Stored.DAY: {(START, START + DAY): START + DAY}, Stored.HOUR: {(START, START + HOUR): START + DAY}}
+    shelf, asked = Shelf(paid(START), stored), Range(START, START + DAY, Grain.DAY)
+    asyncio.run(Composer(shelf, None, 0).read("m", asked.edges, EVERYTHING, zone=None, through_ms=START + 2 * DAY))
+    assert shelf.raw_spans == [(START + HOUR, START + DAY)]
 
 
 def test_a_rollup_that_progress_does_not_vouch_for_is_left_out() -> None:
