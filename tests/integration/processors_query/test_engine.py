@@ -196,9 +196,11 @@ def test_each_value_is_told_as_spark_casts_it_to_text(filled: Filled) -> None:
     answer = ask(filled, "SELECT " + ", ".join(f"{value} AS c{place}" for place, value in enumerate(columns)) + " FROM payments")
     page = Page(answer.table, 0, None, 1, truncated=False)
     lines = list(csv.reader(io.StringIO(as_csv(page).decode())))
-    assert lines[1] == list(VALUES.values()) * 2
+    # A sign at the beginning is a number's or a date's own; before a text it gets an apostrophe, as a spreadsheet would run it.
+    assert lines[1][: len(VALUES)] == list(VALUES.values())
+    assert [cell.removeprefix("'") for cell in lines[1][len(VALUES) :]] == list(VALUES.values())
     found = json.loads(as_json(page))
-    assert list(map(text, found["rows"][0])) == lines[1]
+    assert list(map(text, found["rows"][0])) == list(VALUES.values()) * 2
     kinds = dict(zip(VALUES, (column["type"] for column in found["columns"]), strict=False))
     assert [kinds[each] for each in ("INTERVAL 3 DAYS", "INTERVAL -3 MONTHS", "CAST(3 AS TINYINT)")] == [
         "interval day",
