@@ -22,6 +22,13 @@ maps and sketches merged, ``revision`` the sum of the parts'. An hour is an hour
 merchant's zone changes, its days are deleted and made again. A row is written only once its window has closed, for every currency
 of the window, and again when a late fact touches it. A reader takes a row whose ``complete_through`` is not before the window's end
 and which ends no later than the ``complete_through`` of ``PROGRESS_ROLLUPS``; where there is no row it reads the finer grain.
+
+Parts (grain ``part``) are of merchants that stand, or once stood, in a zone whose hours begin inside a 10-minute report: +05:45 has them
+at 18:15Z. Such a report is stored whole, as everybody's is, and once more as its parts: ``window_start`` is the report's own start or
+the instant at which the hour begins. A part holds the facts whose newest version occurred in it, as a report does; ``revision`` counts the
+fact versions that occurred in it. So the parts' revisions add up to that of the whole report they come from. A reader takes
+the parts of a report if their revisions add up to that of the whole or to more, and the whole report otherwise: parts that are absent,
+or older than the report, change no number. Whoever writes a report writes its parts first. Days of such zones hold what occurred in them.
 """
 
 from __future__ import annotations

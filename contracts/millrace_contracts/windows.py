@@ -20,6 +20,12 @@ class Grain(StrEnum):
     DAY = "1d"
 
 
+class Inner(StrEnum):
+    """What is stored of the inside of a 10-minute report, under the same column; nobody asks for it (reports.py)."""
+
+    PART = "part"
+
+
 def to_ms(instant: datetime) -> int:
     """Epoch milliseconds of an aware instant, exact (no float)."""
     delta = instant - datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,21 +47,21 @@ def window_start(instant: datetime) -> datetime:
     return from_ms(window_start_ms(to_ms(instant)))
 
 
-def bucket(grain: Grain, start: datetime) -> str:
-    """The Cassandra partition bucket of a window: its UTC month (10 minutes), year (hours) or ``all`` (days)."""
-    if grain is Grain.TEN_MINUTES:
+def bucket(grain: Grain | Inner, start: datetime) -> str:
+    """The Cassandra partition bucket of a window: its UTC month (10 minutes and parts of them), year (hours) or ``all`` (days)."""
+    if grain in (Grain.TEN_MINUTES, Inner.PART):
         return f"{start.astimezone(UTC):%Y-%m}"
     if grain is Grain.HOUR:
         return f"{start.astimezone(UTC):%Y}"
     return "all"
 
 
-def buckets(grain: Grain, start: datetime, end: datetime) -> list[str]:
+def buckets(grain: Grain | Inner, start: datetime, end: datetime) -> list[str]:
     """Every bucket that windows starting in [start, end) fall into, in time order; empty for an empty range."""
     if start >= end:
         return []
     first, last = start.astimezone(UTC), end.astimezone(UTC) - timedelta(microseconds=1)
-    if grain is Grain.TEN_MINUTES:
+    if grain in (Grain.TEN_MINUTES, Inner.PART):
         months = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
         return [f"{month // 12:04d}-{month % 12 + 1:02d}" for month in months]
     if grain is Grain.HOUR:

@@ -50,6 +50,14 @@ def arranged(facts: DataFrame, tasks: int | None = None, hot: skew.Hot | None = 
     return spread.sortWithinPartitions(ORDER)
 
 
+def in_windows(facts: DataFrame, window: str, tasks: int | None = None) -> DataFrame:
+    """Facts of other windows than those of 10 minutes, whose start is in a column: those of one in one task, sorted exactly."""
+    needed = facts.select(*NEEDED, traits.column(), window)
+    spread = needed.repartition(tasks, "merchant_id", window) if tasks else needed.repartition("merchant_id", window)
+    order = ("merchant_id", window, "currency", "window_start", "fact_id", F.col("version").desc(), F.col("version_order").desc())
+    return spread.sortWithinPartitions(*order)
+
+
 def numbers(batch: pa.RecordBatch) -> Ints | None:
     """The numbers of a batch that is sorted by them, or None of one that is sorted exactly."""
     return np.asarray(batch.column(ORDER)) if ORDER in batch.schema.names else None

@@ -24,7 +24,7 @@ from millrace_contracts.changes import cluster_time
 from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
-from millrace_contracts.windows import WINDOW, from_ms
+from millrace_contracts.windows import WINDOW, WINDOW_MS, Inner, from_ms
 from millrace_processors import (
     arranging,
     audit_places,
@@ -45,6 +45,7 @@ from millrace_processors.audit_places import Places
 from millrace_processors.errors import CommandError
 from millrace_processors.facts import COLUMNS, KEY
 from millrace_processors.lake import Lake, Snapshot
+from millrace_processors.parts import placing, whose
 from millrace_processors.progress import ProgressTable
 from millrace_processors.scope import Scope
 from millrace_processors.settings import Config
@@ -168,10 +169,10 @@ def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, sc
             F.coalesce(F.bit_xor(F.when(here, F.col("digest"))), F.lit(0)).alias("lake_digest"),
         )
     )
-    task = functools.partial(_task, refresh.sink_of(config, newest, None, refresh.Mode.COMPARE))
-    verdicts = arranging.arranged(facts_of).mapInArrow(task, _VERDICTS).groupBy("window_ms")
-    of_reports = verdicts.agg(
-        F.sum("reports").alias("reports"), F.sum("differing").alias("differing_reports"), F.max("example").alias("example")
+    of_reports = (
+        _verdicts(config, lake, newest, facts_of)
+        .groupBy("window_ms")
+        .agg(F.sum("reports").alias("reports"), F.sum("differing").alias("differing_reports"), F.max("example").alias("example"))
     )
     named = of_reports.withColumn("window_start", F.timestamp_millis("window_ms")).drop("window_ms")
     joined = by_window.join(named, "window_start", "full")
@@ -180,6 +181,29 @@ def _compared(config: Config, lake: Lake, newest: Snapshot, known: DataFrame, sc
     same = (F.col("kafka_facts") == F.col("lake_facts")) & (F.col("kafka_digest") == F.col("lake_digest"))
     equal = same & (F.col("differing_reports") == 0) & ~F.col("of_mongo") & ~F.col("of_relay")
     return told.withColumn("equal", equal).localCheckpoint()
+
+
+def _verdicts(config: Config, lake: Lake, newest: Snapshot, facts_of: DataFrame) -> DataFrame:
+    """The verdicts on the reports of facts, and on the parts of them that there are."""
+    task = functools.partial(_task, refresh.sink_of(config, newest, None, refresh.Mode.COMPARE))
+    found = arranging.arranged(facts_of).mapInArrow(task, _VERDICTS)
+    merchants = whose.merchants(lake)
+    if not merchants:
+        return found
+    parts = arranging.in_windows(placing.in_parts(facts_of, merchants), placing.PART)
+    task = functools.partial(_part_task, refresh.sink_of(config, newest, None, refresh.Mode.COMPARE, Inner.PART))
+    return found.union(parts.mapInArrow(task, _VERDICTS))
+
+
+def _part_task(sink: refresh.Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same of parts, by the windows that they are parts of. One that is not there is none that differs: its report is read whole."""
+    for found, _ in whole_reports(batches, placing.PART):
+        wrong = [each for each in report_diff.verdicts(sink.target, found) if each.kind == "changed"]
+        rows = [
+            {"window_ms": each.window_ms // WINDOW_MS * WINDOW_MS, "reports": 0, "differing": 1, "example": f"{each.text}, in a part of it"}
+            for each in wrong
+        ]
+        yield pa.RecordBatch.from_pylist(rows, _SCHEMA)
 
 
 def _task(sink: refresh.Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

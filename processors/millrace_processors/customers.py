@@ -80,10 +80,10 @@ def _facts(todo: Run, days: DataFrame | None) -> DataFrame:
 
 def _revisions(todo: Run, days: DataFrame | None) -> DataFrame:
     """merchant_id, day, revision: how many versions of facts these days hold (None: any closed day), as the reports count them."""
-    columns = ("merchant_id", "window_start", "currency", "fact_id", "version")
-    placed = rollup_run.placed(todo, _facts(todo, days).select(*columns), Grain.DAY)
+    counted = ("window_start", "currency", "fact_id", "version")
+    placed = rollup_run.placed(todo, _facts(todo, days).select("merchant_id", "occurred_at", *counted), Grain.DAY)
     found = placed if days is None else placed.join(days, list(DAY), "left_semi")
-    return found.groupBy(*DAY).agg(F.count_distinct(*columns[1:]).alias("revision"))
+    return found.groupBy(*DAY).agg(F.count_distinct(*counted).alias("revision"))
 
 
 def _present(todo: Run, days: DataFrame | None, merchants: DataFrame | None = None) -> DataFrame:
@@ -92,7 +92,7 @@ def _present(todo: Run, days: DataFrame | None, merchants: DataFrame | None = No
     if merchants is not None:
         facts = facts.join(merchants, "merchant_id", "left_semi")
     live = newest(facts).where((F.col("state.kind") == PAYMENT) & ~F.col("state.retracted") & F.col("state.customer_key").isNotNull())
-    placed = rollup_run.placed(todo, live.select("merchant_id", "window_start", "state.customer_key"), Grain.DAY)
+    placed = rollup_run.placed(todo, live.select("merchant_id", "window_start", "state.occurred_at", "state.customer_key"), Grain.DAY)
     found = placed.select(*DAY, "customer_key")
     return (found if days is None else found.join(days, list(DAY), "left_semi")).distinct()
 

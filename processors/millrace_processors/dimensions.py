@@ -25,6 +25,7 @@ from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.topics import dead_letter_topic
 from millrace_processors import deadletters, decoding, report_store
 from millrace_processors.lake import Lake
+from millrace_processors.parts import making, whose
 from millrace_processors.settings import Config
 
 MERCHANT_COLUMNS = {
@@ -124,9 +125,11 @@ class DimensionBatch:
         """Take one micro-batch through; how many changes it held."""
         changes = decode(records, self._collection).persist()
         try:
+            in_parts = whose.zone_has_parts(F.get_json_object("document", "$.timeZone"))
             counts = changes.agg(
-                F.count("*").alias("all"), F.count("reason").alias("bad"), F.count_if(F.col("op") != SNAPSHOT_READ).alias("streamed")
-            ).first()
+                F.count("*").alias("all"), F.count("reason").alias("bad"), F.count_if(F.col("op") != SNAPSHOT_READ).alias("streamed"),
+                F.collect_set(F.when(in_parts, F.col("id"))).alias("parted"),
+            ).first()  # fmt: skip
             assert counts is not None
             if counts["bad"]:
                 self.dead_letters += counts["bad"]
@@ -135,10 +138,12 @@ class DimensionBatch:
             good = changes.where("reason IS NULL")
             if counts["all"] > counts["bad"]:
                 table, key = {MERCHANTS: (self._lake.merchants, "merchant_id"), USERS: (self._lake.users, "user_key")}[self._collection]
+                before = self._lake.newest_of(table)
                 history = good.withColumn("seen_at", F.current_timestamp()).withColumnRenamed("id", key)
                 history.select(key, "version", "deleted", "document", "seen_at", "version_order").writeTo(table).append()
                 if self._collection == MERCHANTS:
                     self._store(write_times(self._history(good) if counts["streamed"] else good))
+                    making.first(self._config, self._lake, frozenset(counts["parted"]), before)
             return int(counts["all"])
         finally:
             changes.unpersist()

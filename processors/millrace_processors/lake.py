@@ -146,18 +146,22 @@ class Lake:
 
     def between(self, after: int, newest: Snapshot) -> DataFrame | None:
         """The facts that were appended after one snapshot (its id) up to another; None where maintenance has not kept all in between."""
-        known = newest.id
-        for found in self._history():
+        return self.added(self.facts, after, newest.id)
+
+    def added(self, table: str, after: int, newest: int) -> DataFrame | None:
+        """What was appended to a table after one snapshot up to another; None where maintenance has not kept all in between."""
+        known = newest
+        for found in reversed(self.snapshots(table)):
             if found.id == known and known != after:
                 if found.parent is None:
                     return None
                 known = found.parent
         if known != after:
             return None
-        if newest.id == after:
-            return self.read(newest).where("false")
-        ends = {"start-snapshot-id": str(after), "end-snapshot-id": str(newest.id)}
-        return self.session.read.options(**ends).table(self.facts)
+        if newest == after:
+            return self.session.read.option("versionAsOf", str(newest)).table(table).where("false")
+        ends = {"start-snapshot-id": str(after), "end-snapshot-id": str(newest)}
+        return self.session.read.options(**ends).table(table)
 
     def epoch(self) -> int:
         """When the facts table was created, in microseconds: another lake has another one."""

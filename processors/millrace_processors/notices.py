@@ -13,7 +13,7 @@ import structlog
 
 from millrace_contracts.notices import CACHE_TTL_SECONDS, SINCE, Notice, changed_key, channel, epoch_key, missed_key
 from millrace_contracts.settings import RedisSettings
-from millrace_contracts.windows import Grain
+from millrace_contracts.windows import Grain, Inner
 from millrace_processors.reports import Reports
 
 DAY_MS = 86_400_000
@@ -76,7 +76,7 @@ def tell_of_loss(settings: RedisSettings, prefix: str, version: int, patience: f
     return True
 
 
-def of_reports(reports: Reports, grain: Grain, version: int, complete_through_ms: int | None) -> Iterator[Notice]:
+def of_reports(reports: Reports, grain: Grain | Inner, version: int, complete_through_ms: int | None) -> Iterator[Notice]:
     """A notice for each merchant of reports that stand together by merchant."""
     if not len(reports):
         return

@@ -5,27 +5,30 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from millrace_contracts.settings import RedisSettings
-from millrace_contracts.windows import Grain
+from millrace_contracts.windows import Grain, Inner
 from millrace_processors import notices, packed_store, pruning, report_diff, report_store, reports, skew
-from millrace_processors.arranging import arranged
+from millrace_processors.arranging import arranged, in_windows
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.facts import KEY
 from millrace_processors.lake import Lake, Snapshot
+from millrace_processors.parts import placing, whose
 from millrace_processors.settings import Config
 from millrace_processors.steps import Steps
 
 _COUNTS = ("reports", "facts", "payments", "gross", "refunds", "refunded_amount", "unnoticed", "equal", "changed", "added", "newer")
 _AUDIT = ", ".join(f"{name} bigint" for name in _COUNTS) + ", examples array<string>"
 _ROW = pa.schema([*((name, pa.int64()) for name in _COUNTS), ("examples", pa.list_(pa.string()))])
+_OF_PARTS = ("unnoticed", "equal", "changed", "newer")
+"""What parts add to the counts of the reports that they are parts of."""
 _BOTH = pa.schema([*_ROW, *skew.SCHEMA])
 FEW_FACTS, FEW_TASKS = 10_000, 2
 """A batch that has appended so few facts is a live one: its keys pass through the driver, and so many tasks compute its reports."""
@@ -89,9 +92,11 @@ def touched(
         with steps("extent"):
             few = keys.toArrow().group_by(list(KEY)).aggregate([])
             facts = lake.read(newest).where(pruning.condition(pruning.extent_of(few)))
+            # After the append: a merchant whose zone is not known here yet finds these facts in the lake when it comes.
+            parted = placing.touched(few, whose.merchants(lake)) if placing.has_cut(few) else frozenset()
         with steps("reports"):
             here = of_keys(facts, lake.session.createDataFrame(few), few.num_rows)
-            return write(config, here, newest, complete_through_ms, mode, FEW_TASKS)
+            return write(config, here, newest, complete_through_ms, mode, FEW_TASKS, parted=parted)
     keys = keys.groupBy(*KEY).agg(F.count("*").alias("facts")).persist()
     try:
         with steps("extent"):
@@ -139,11 +144,16 @@ def write(
     mode: Mode = Mode.WRITE,
     tasks: int | None = None,
     hot: skew.Hot | None = None,
+    parted: frozenset[str] | None = None,
 ) -> Refreshed:
     """Compute the reports of whole keys and write them, or compare them with the store, or both; in so many ``tasks``.
 
-    Those of ``hot`` merchants are computed in pieces, by many tasks, and merged in a second step.
+    Those of ``hot`` merchants are computed in pieces, by many tasks, and merged in a second step. The merchants ``parted`` have parts
+    (None: look who has), which are there before the reports that they belong to.
     """
+    if parted is None:
+        parted = whose.merchants(Lake(facts.sparkSession, config.lake, config.names.lake_namespace))
+    parts = write_parts(config, facts, parted, snapshot, complete_through_ms, mode, tasks) if parted else Refreshed()
     sink = sink_of(config, snapshot, complete_through_ms, mode)
     # One row a task comes to the driver: an aggregation by the engine would cost a small batch more than its reports do.
     if hot:
@@ -152,12 +162,39 @@ def write(
         rows = pieces.mapInArrow(functools.partial(_merged, sink), _AUDIT).collect()
     else:
         rows = arranged(facts, tasks).mapInArrow(functools.partial(_task, sink), _AUDIT).collect()
+    done = _summed(rows)
+    sums: dict[str, int] = {name: getattr(done, name) + getattr(parts, name) for name in _OF_PARTS}
+    return replace(done, **sums, examples=[*done.examples, *parts.examples][: report_diff.EXAMPLES])
+
+
+def write_parts(
+    config: Config,
+    facts: DataFrame,
+    merchants: frozenset[str],
+    snapshot: Snapshot,
+    complete_through_ms: int | None,
+    mode: Mode = Mode.WRITE,
+    tasks: int | None = None,
+) -> Refreshed:
+    """The same for the parts of some merchants' windows. One that is not in the store yet is no difference: its report is read whole."""
+    sink = sink_of(config, snapshot, complete_through_ms, mode, Inner.PART)
+    placed = in_windows(placing.in_parts(facts, merchants), placing.PART, tasks)
+    done = _summed(placed.mapInArrow(functools.partial(_task, sink, window=placing.PART), _AUDIT).collect())
+    return replace(done, examples=[text for text in done.examples if report_diff.ABSENT not in text])
+
+
+def _summed(rows: list[Row]) -> Refreshed:
+    """The sums of what tasks did, a row each."""
     examples = [text for row in rows for text in row["examples"]][: report_diff.EXAMPLES]
     return Refreshed(**{name: sum(row[name] for row in rows) for name in _COUNTS}, examples=examples)
 
 
 def sink_of(
-    config: Config, snapshot: Snapshot, complete_through_ms: int | None, mode: Mode = Mode.WRITE, grain: Grain = Grain.TEN_MINUTES
+    config: Config,
+    snapshot: Snapshot,
+    complete_through_ms: int | None,
+    mode: Mode = Mode.WRITE,
+    grain: Grain | Inner = Grain.TEN_MINUTES,
 ) -> Sink:
     """Where reports of a snapshot go."""
     processors = config.processors
@@ -173,10 +210,10 @@ def sink_of(
     return Sink(target, config.redis, config.names.redis_prefix, mode)
 
 
-def _task(sink: Sink, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _task(sink: Sink, batches: Iterator[pa.RecordBatch], window: str = "window_start") -> Iterator[pa.RecordBatch]:
     """What a worker does with its share; runs in Spark's Python worker. One row of sums comes back."""
     done = _Done(sink)
-    for found, facts in whole_reports(batches):
+    for found, facts in whole_reports(batches, window):
         done.take(found, facts)
     yield from done.rows(_ROW)
 

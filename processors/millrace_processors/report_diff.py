@@ -23,6 +23,7 @@ from millrace_processors.report_store import FIRST_PAUSE, LONGEST_PAUSE, RETRIED
 from millrace_processors.reports import Reports
 
 EXAMPLES = 20
+ABSENT = "not in the store"
 _BIGINT = struct.Struct(">q")
 _NUMBERS = frozenset((*COUNTERS, "revision"))
 Cells = tuple[bytes | None, ...]
@@ -100,7 +101,7 @@ def told(key: Key, found: Cells | None, cells: Cells) -> str:
     merchant, start_ms, currency = key
     place = f"{merchant} {from_ms(start_ms):%Y-%m-%dT%H:%MZ} {currency}"
     if found is None:
-        return f"{place}: not in the store; computed {_shown('payments', cells[0])} payments, gross {_shown('gross', cells[1])}"
+        return f"{place}: {ABSENT}; computed {_shown('payments', cells[0])} payments, gross {_shown('gross', cells[1])}"
     parts = (
         f"{name} {_shown(name, old)} -> {_shown(name, new)}" if name in _NUMBERS else name
         for name, old, new in zip(CONTENT, found, cells, strict=True)

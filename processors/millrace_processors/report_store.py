@@ -23,7 +23,7 @@ from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, BoundStateme
 
 from millrace_contracts.reports import BREAKDOWNS, COUNTERS, REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
-from millrace_contracts.windows import Grain, bucket, from_ms
+from millrace_contracts.windows import Grain, Inner, bucket, from_ms
 from millrace_processors.errors import ReportStoreError
 from millrace_processors.replica_batches import PARTITION, Row, by_replicas
 from millrace_processors.reports import Reports
@@ -49,7 +49,7 @@ class Target:
     patience_seconds: float
     version: int
     complete_through_ms: int | None
-    grain: Grain = Grain.TEN_MINUTES
+    grain: Grain | Inner = Grain.TEN_MINUTES
 
 
 def connect(settings: CassandraSettings) -> Session:

@@ -18,10 +18,11 @@ from pyspark.sql import functions as F
 from millrace_contracts.reports import REPORTS_TABLE
 from millrace_contracts.settings import CassandraSettings
 from millrace_contracts.windows import Grain, bucket, from_ms
-from millrace_processors import packed_store, packing, pruning, report_store, rollup_run, traits
-from millrace_processors.arranging import NEEDED
+from millrace_processors import packed_store, packing, pruning, refresh, report_store, rollup_run
+from millrace_processors.arranging import in_windows
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.lake import Lake
+from millrace_processors.parts import placing, whose
 from millrace_processors.refresh import BROADCAST_KEYS, Sink, put, sink_of
 from millrace_processors.rollup_run import WINDOW, Run, extent, placed
 from millrace_processors.rollup_state import RollupProgress
@@ -50,13 +51,23 @@ def run(config: Config, lake: Lake, session: Session, *, everything: bool = Fals
         if todo is None:
             return Rolled()
         forgotten = _forget(todo)
+        parts = _make_parts(todo)
         hours, unnoticed = _roll(todo, Grain.HOUR)
         days, also_unnoticed = _roll(todo, Grain.DAY)
         if todo.since is None:
             packed_store.forget(session, config.names.keyspace, todo.newest.version - 1)
         packed = packing.run(todo)
     progress.save(todo.state, todo.newest.version)
-    return Rolled(todo.through_ms, todo.since is None, hours, days, packed, forgotten if todo.since else 0, unnoticed + also_unnoticed)
+    rezoned = forgotten if todo.since else 0
+    return Rolled(todo.through_ms, todo.since is None, hours, days, packed, rezoned, unnoticed + also_unnoticed + parts.unnoticed)
+
+
+def _make_parts(todo: Run) -> refresh.Refreshed:
+    """The parts of the reports of merchants that had none until now (contracts/reports.py); behind this the stream writes them."""
+    if not todo.unparted:
+        return refresh.Refreshed()
+    facts = whose.only(todo.lake.read(todo.newest), todo.unparted)
+    return refresh.write_parts(todo.config, facts, todo.unparted, todo.newest, todo.through_ms)
 
 
 def _forget(todo: Run) -> int:
@@ -88,7 +99,7 @@ def _roll(todo: Run, grain: Grain) -> tuple[int, int]:
     """(reports, notices that were not taken) of one grain."""
     facts = todo.lake.read(todo.newest)
     if todo.since is None:
-        return _write(todo, grain, placed(todo, facts, grain))
+        return _write(todo, grain, placed(todo, _settled(todo, facts, grain), grain))
     keys = rollup_run.keys(todo, todo.since, grain).persist()
     try:
         days = [from_ms(row[0]) for row in keys.select(F.unix_millis(F.date_trunc("hour", WINDOW))).distinct().collect()]
@@ -97,15 +108,18 @@ def _roll(todo: Run, grain: Grain) -> tuple[int, int]:
         facts = facts.where(pruning.condition(pruning.Extent(len(days), extent(days, grain))))
         few = keys.count() <= BROADCAST_KEYS
         wanted = F.broadcast(keys) if few else keys
-        return _write(todo, grain, placed(todo, facts, grain).join(wanted, ["merchant_id", WINDOW], "left_semi"))
+        return _write(todo, grain, placed(todo, _settled(todo, facts, grain), grain).join(wanted, ["merchant_id", WINDOW], "left_semi"))
     finally:
         keys.unpersist()
 
 
+def _settled(todo: Run, facts: DataFrame, grain: Grain) -> DataFrame:
+    return placing.for_days(facts, todo.parted) if grain is Grain.DAY else facts
+
+
 def _write(todo: Run, grain: Grain, facts: DataFrame) -> tuple[int, int]:
     sink = sink_of(todo.config, todo.newest, todo.through_ms, grain=grain)
-    order = ("merchant_id", WINDOW, "currency", "window_start", "fact_id", F.col("version").desc(), F.col("version_order").desc())
-    arranged = facts.select(*NEEDED, traits.column(), WINDOW).repartition("merchant_id", WINDOW).sortWithinPartitions(*order)
+    arranged = in_windows(facts, WINDOW)
     sums = arranged.mapInArrow(functools.partial(_task, sink), _WRITTEN).agg(F.sum("reports"), F.sum("unnoticed")).first()
     assert sums is not None
     return int(sums[0] or 0), int(sums[1] or 0)

@@ -6,13 +6,15 @@ day; what the clocks repeat of a date that has ended belongs to the date that ha
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace_contracts.values.zones import or_utc, rules
+from millrace_contracts.values.zones import names, or_utc, rules
 from millrace_contracts.windows import WINDOW_MS, from_ms
 
 Ints = NDArray[np.int64]
@@ -20,6 +22,7 @@ NONE = np.iinfo(np.int64).min
 """Stands for no window."""
 _DAY, _REACH = 86_400, 30 * 3_600
 """Seconds; no zone is further from UTC than the reach, nor changes twice within it on both sides of a midnight."""
+_HOUR_MS = 3_600_000
 
 
 def day_starts(zone: str, first_ms: int, last_ms: int) -> Ints:
@@ -36,12 +39,29 @@ def closed_at(end_ms: Ints) -> Ints:
     return -(-end_ms // WINDOW_MS) * WINDOW_MS
 
 
+@lru_cache(maxsize=1)
+def cuts() -> dict[str, frozenset[int]]:
+    """The zones whose hours begin inside a 10-minute window, and by how many ms after the hour of UTC they do: 900,000 at +05:45.
+
+    Offsets from 2000 on count, which is as far back as the API answers; each quarter of a year is looked at.
+    """
+    found = {zone: frozenset(_hour_starts(rules(zone))) for zone in sorted(names())}
+    return {zone: starts for zone, starts in found.items() if starts}
+
+
+def _hour_starts(place: tzinfo) -> Iterator[int]:
+    for year, month in itertools.product(range(2000, 2040), (1, 4, 7, 10)):
+        start = -_offset(place, int(datetime(year, month, 1, tzinfo=UTC).timestamp())) * 1000 % _HOUR_MS
+        if start % WINDOW_MS:
+            yield start
+
+
 def closed_days(zones: list[str | None], at_ms: Ints, after_ms: int, through_ms: int) -> Ints:
     """The start of the day that holds each instant in its zone, or ``NONE`` unless that day has closed after one instant and by another."""
     found = np.full(len(at_ms), NONE, dtype=np.int64)
-    names = np.array([or_utc(name) for name in zones], dtype=object)
-    for zone in set(names.tolist()):
-        rows = np.flatnonzero(names == zone)
+    known = np.array([or_utc(name) for name in zones], dtype=object)
+    for zone in set(known.tolist()):
+        rows = np.flatnonzero(known == zone)
         instants = at_ms[rows]
         starts = day_starts(zone, int(instants.min()), int(instants.max()))
         place = np.searchsorted(starts, instants, side="right") - 1

@@ -6,6 +6,7 @@ its rules have changed, all its days are meant.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from pyspark.sql.pandas.functions import arrow_udf
 
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.values.zones import digest
-from millrace_contracts.windows import Grain, from_ms
+from millrace_contracts.windows import WINDOW_MS, Grain, from_ms
 from millrace_processors import dimensions, pruning, rollup_calendar
 from millrace_processors.lake import Lake, Snapshot
+from millrace_processors.parts import whose
 from millrace_processors.progress import ProgressTable
 from millrace_processors.rollup_state import RollupProgress, RollupState
 from millrace_processors.settings import Config
@@ -49,6 +51,10 @@ class Run:
     rezoned: DataFrame | None
     state: RollupState
     """What to remember once it is done."""
+    parted: frozenset[str] = frozenset()
+    """The merchants whose reports have parts, and whose days hold what occurred in them."""
+    unparted: frozenset[str] = frozenset()
+    """Those of them whose reports may have none yet."""
 
 
 @contextmanager
@@ -67,10 +73,10 @@ def prepared(config: Config, lake: Lake, session: Session, progress: RollupProgr
     if since is None or rezoned is not None:
         newest, merchants = bumped(lake, ZONES_CHANGED), lake.newest_of(lake.merchants)
         rezoned = _rezoned(lake, since, merchants)
-    zones = zones_of(lake, merchants).persist()
+    zones, (parted, unparted) = zones_of(lake, merchants).persist(), _parted(lake, since, merchants)
     try:
         state = RollupState(through, lake.epoch(), newest.id, merchants, _rules(zones))
-        yield Run(config, lake, newest, through, since, zones, rezoned, state)
+        yield Run(config, lake, newest, through, since, zones, rezoned, state, parted, unparted)
     finally:
         zones.unpersist()
 
@@ -94,10 +100,27 @@ def _kept(lake: Lake, since: RollupState, newest: Snapshot) -> bool:
     return since.lake == lake.epoch() and dimension and lake.between(since.facts, newest) is not None
 
 
+def _parted(lake: Lake, since: RollupState | None, merchants: int | None) -> tuple[frozenset[str], frozenset[str]]:
+    """The merchants with parts, and those among them that may have none yet: since the last run, or one of a version without parts."""
+    found = whose.merchants(lake, merchants) if merchants is not None else frozenset()
+    if not found or since is None or not since.parts or since.merchants is None:
+        return found, found
+    return found, found - whose.merchants(lake, since.merchants)
+
+
 def _rezoned(lake: Lake, since: RollupState | None, merchants: int | None) -> DataFrame | None:
-    """The merchants whose zone has changed since, or whose zone's rules have; None where there is none."""
+    """The merchants whose zone has changed since, or its rules, and those whose days an older version made; None where there is none."""
     if since is None or merchants is None:
         return None
+    if not since.parts and (found := whose.merchants(lake, merchants)):
+        made = lake.session.createDataFrame([(name,) for name in sorted(found)], "merchant_id string")
+        moved = _moved(lake, since, merchants)
+        return made if moved is None else made.union(moved).distinct()
+    return _moved(lake, since, merchants)
+
+
+def _moved(lake: Lake, since: RollupState, merchants: int) -> DataFrame | None:
+    """The merchants whose zone has changed since, or whose zone's rules have; None where there is none."""
     moved = since.moved()
     if since.merchants == merchants and moved == []:
         return None
@@ -126,37 +149,51 @@ def keys(todo: Run, since: RollupState, grain: Grain) -> DataFrame:
     facts = todo.lake.read(todo.newest)
     appended = todo.lake.between(since.facts, todo.newest)
     assert appended is not None, "looked at before"
-    touched = placed(todo, appended, grain)
     horizon = from_ms(since.through_ms) - LONGEST[grain] - HOUR
-    closing = placed(todo, facts.where(F.col("window_start") >= F.lit(horizon)), grain, since.through_ms)
-    found = touched.select("merchant_id", WINDOW).union(closing.select("merchant_id", WINDOW))
+    wanted = [(appended, 0), (facts.where(F.col("window_start") >= F.lit(horizon)), since.through_ms)]
     if grain is Grain.DAY and todo.rezoned is not None:
-        moved = placed(todo, facts.join(todo.rezoned, "merchant_id", "left_semi"), grain)
-        found = found.union(moved.select("merchant_id", WINDOW))
-    return found.distinct()
+        wanted.append((facts.join(todo.rezoned, "merchant_id", "left_semi"), 0))
+    found = [
+        placed(todo, some, grain, after_ms, at).select("merchant_id", WINDOW) for some, after_ms in wanted for at in _ends(todo, grain)
+    ]
+    return functools.reduce(DataFrame.union, found).distinct()
 
 
-def placed(todo: Run, facts: DataFrame, grain: Grain, after_ms: int = 0) -> DataFrame:
-    """Facts with their hour or day, those only whose hour or day has closed, and not before ``after_ms``."""
+def _ends(todo: Run, grain: Grain) -> tuple[Column, ...]:
+    """Instants of a fact's window in all days that it may touch: a change may have moved the fact from one to the other."""
+    first = F.unix_millis("window_start")
+    return (first, first + WINDOW_MS - 1) if todo.parted and grain is Grain.DAY else (first,)
+
+
+def placed(todo: Run, facts: DataFrame, grain: Grain, after_ms: int = 0, at_ms: Column | None = None) -> DataFrame:
+    """Facts with their hour or day, those only whose hour or day has closed, and not before ``after_ms``.
+
+    A day holds the reports that start in it and, in a zone whose days begin inside a report, what occurred in it. ``at_ms``: the instant
+    by which a day is found, if not that one.
+    """
     if grain is Grain.HOUR:
         start = F.date_trunc("hour", "window_start")
         end_ms = F.unix_millis(start) + int(HOUR.total_seconds() * 1000)
         return facts.withColumn(WINDOW, start).where((end_ms <= todo.through_ms) & (end_ms > after_ms))
     zoned = facts.join(todo.zones, "merchant_id", "left")
-    start_ms = _day_column(after_ms, todo.through_ms)
+    if at_ms is None:
+        at_ms = F.unix_millis("window_start")
+        if todo.parted:
+            at_ms = F.when(whose.zone_has_parts(F.col("zone")), F.unix_millis("occurred_at")).otherwise(at_ms)
+    start_ms = _day_column(at_ms, after_ms, todo.through_ms)
     return zoned.withColumn(WINDOW, F.timestamp_millis(start_ms)).where(F.col(WINDOW).isNotNull()).drop("zone")
 
 
-def _day_column(after_ms: int, through_ms: int) -> Column:
-    """The start of each fact's day in ms; null where it has not closed by then."""
+def _day_column(at_ms: Column, after_ms: int, through_ms: int) -> Column:
+    """The start of the day that holds each instant, in ms; null where it has not closed by then."""
 
-    def starts(zone: pa.Array, window_ms: pa.Array) -> pa.Array:
-        found = rollup_calendar.closed_days(zone.to_pylist(), window_ms.to_numpy(zero_copy_only=False), after_ms, through_ms)
+    def starts(zone: pa.Array, instants: pa.Array) -> pa.Array:
+        found = rollup_calendar.closed_days(zone.to_pylist(), instants.to_numpy(zero_copy_only=False), after_ms, through_ms)
         values = pa.array(found)
         return pc.if_else(pc.equal(values, rollup_calendar.NONE), None, values)
 
     udf = arrow_udf(starts, "bigint")  # type: ignore[call-overload]
-    column: Column = udf(F.col("zone"), F.unix_millis("window_start"))
+    column: Column = udf(F.col("zone"), at_ms)
     return column
 
 

@@ -23,6 +23,8 @@ class RollupState:
     merchants: int | None
     rules: Mapping[str, str] | None
     """Zone -> ``zones.digest`` of the rules that its days were made by, of all merchants' zones; None: by rules that were not noted."""
+    parts: bool = True
+    """Whether it was made by a version that knows parts of reports, and days that begin inside of one."""
 
     def moved(self) -> list[str] | None:
         """The zones whose rules have changed since; None: any may have."""
@@ -46,10 +48,12 @@ class RollupProgress:
         if row is None or row.through is None or not row.detail:
             return None
         detail = json.loads(row.detail)
-        return RollupState(row.through, detail["lake"], detail["facts"], detail["merchants"], detail.get("zones"))
+        known = {"parts": detail.get("parts", False)}
+        return RollupState(row.through, detail["lake"], detail["facts"], detail["merchants"], detail.get("zones"), **known)
 
     def save(self, state: RollupState, version: int) -> None:
         """Write it; only once the hours and days that it speaks of are in the store."""
-        detail = json.dumps({"lake": state.lake, "facts": state.facts, "merchants": state.merchants, "zones": state.rules})
+        made = {"lake": state.lake, "facts": state.facts, "merchants": state.merchants}
+        detail = json.dumps({**made, "zones": state.rules, "parts": state.parts})
         self._session.execute(self._rest, (self._name, version, detail))
         self._session.execute(self._through, (self._name, from_ms(state.through_ms), state.through_ms * 1000))

@@ -9,8 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
+from millrace_contracts.windows import WINDOW_MS
 from millrace_graphql.ranges.calendar import Grain, Preset
-from millrace_graphql.ranges.columns import Group, Rows
+from millrace_graphql.ranges.columns import Group, Ints, Rows
 from millrace_graphql.ranges.directory import Progress
 from millrace_graphql.ranges.merge import Merge
 from millrace_graphql.ranges.plan import Range, closed_at
@@ -76,6 +77,8 @@ class Series:
     min_customers: int = 10
     """A demographic cell with fewer customers is withheld."""
     question: Asked = field(default_factory=Asked)
+    torn: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """Starts of the 10-minute reports that lie across an edge and have no parts: each counts where it starts."""
 
     @cached_property
     def points(self) -> Merge:
@@ -91,6 +94,14 @@ class Series:
     def freshness(self) -> Freshness:
         """How fresh and complete the answer is (I13)."""
         return Freshness(self.read.progress, self.asked, self.read.rolled_up, lambda: int(self.total.sums("revision")[0]))
+
+    @cached_property
+    def split(self) -> list[bool]:
+        """For each window of the range whether it begins or ends inside a report that has no parts."""
+        edges = self.asked.edges
+        cut = np.isin(windows := edges - edges % WINDOW_MS, self.torn) & (windows != edges)
+        flags: list[bool] = (cut[:-1] | cut[1:]).tolist()
+        return flags
 
     @cached_property
     def places(self) -> list[int]:

@@ -1,7 +1,8 @@
 """Windows of a calendar: hours, days, weeks and months of any zone as instants, and the presets. Pure.
 
 A day begins at the first instant of its date, which is not midnight where the clocks change at midnight; a date that a zone
-skipped has no window; an hour that the clocks repeat is two windows. Weeks begin on Monday (ISO 8601).
+skipped has no window; an hour that the clocks repeat is two windows. An hour in the middle of which the clocks change by whole hours,
+as Chatham's do at a quarter to, is one window still, as MongoDB's $dateTrunc has it. Weeks begin on Monday (ISO 8601).
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def _steps(of: Offsets, start_ms: int, end_ms: int, step: int) -> tuple[Ints, In
             continue
         first = -(-(low + offset) // step)
         on_clock = np.arange(first, -(-(high + offset) // step), dtype=np.int64)
-        if first * step - offset > low:  # the piece begins in the middle of a step
+        within_an_hour = step == HOUR_MS and index > 0 and (offset - int(of.offsets[index - 1])) % step == 0
+        if first * step - offset > low and not within_an_hour:  # the piece begins in the middle of a step
             instants.append(np.array([low], np.int64))
             numbers.append(np.array([first - 1], np.int64))
         instants.append(on_clock * step - offset)

@@ -11,10 +11,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from millrace_contracts.notices import Notice
-from millrace_contracts.windows import Grain
+from millrace_contracts.windows import Grain, Inner
 
 DAY_MS = 86_400_000
-LENGTH_MS = {Grain.TEN_MINUTES.value: 600_000, Grain.HOUR.value: 3_600_000, Grain.DAY.value: 25 * 3_600_000}
+LENGTH_MS = {Inner.PART.value: 600_000, Grain.TEN_MINUTES.value: 600_000, Grain.HOUR.value: 3_600_000, Grain.DAY.value: 25 * 3_600_000}
 """Longest length of a window by stored grain; a calendar day has up to 25 hours."""
 MERCHANTS = 100_000
 """Merchants whose changes are remembered; one that falls out makes everything older than it doubtful."""

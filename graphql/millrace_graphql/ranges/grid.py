@@ -50,5 +50,5 @@ class Grid:
 
     @property
     def split(self) -> bool:
-        """Whether 10-minute reports lie across the hours of the zone; each counts where it starts."""
-        return any(self.series.asked.split)
+        """Whether 10-minute reports without parts lie across the hours of the zone; each counts where it starts."""
+        return any(self.series.split)

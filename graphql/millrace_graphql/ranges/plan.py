@@ -72,7 +72,7 @@ class Range:
 
     @cached_property
     def split(self) -> list[bool]:
-        """For each window whether it begins or ends inside a stored 10-minute report, which counts where it starts.
+        """For each window whether it begins or ends inside a 10-minute report, of which the parts are to be read.
 
         It does where the zone's offset is not a multiple of 10 minutes, as in Asia/Kathmandu.
         """

@@ -26,6 +26,7 @@ from millrace_graphql.ranges.customer_days import Counts, CustomerDays
 from millrace_graphql.ranges.directory import Directory, Merchant, Progress, Remembered
 from millrace_graphql.ranges.grid import Grid
 from millrace_graphql.ranges.merge import distinct
+from millrace_graphql.ranges.parts import inside
 from millrace_graphql.ranges.peers import PeerGroup, Peers, grouped, with_facts
 from millrace_graphql.ranges.plan import Range, checked_range, checked_window, pieces, within_limits
 from millrace_graphql.ranges.privacy import DEMOGRAPHICS
@@ -271,12 +272,12 @@ class ReportQueries:
         progress = progress or await self._directory.progress()
         through = self._through(span.edges, span.grain, progress)
         if home is None:
-            home = await self.zone_of(merchant_id) if through is not None else UTC
+            home = await self.zone_of(merchant_id) if through is not None or len(inside(span.edges)) else UTC
         packed = packed_through(progress)
         days = progress.days_of(home)
-        rows = await self._composer.read(merchant_id, span.edges, groups, zone=days, through_ms=through, packed_ms=packed)
+        found = await self._composer.compose(merchant_id, span.edges, groups, zone=days, through_ms=through, packed_ms=packed)
         read = Freshness(progress, span, rolled_up=through is not None)
-        return Series(merchant_id, chosen, span, sparse, rows, read, self._settings.min_customers, question)
+        return Series(merchant_id, chosen, span, sparse, found.rows, read, self._settings.min_customers, question, found.torn)
 
     def _through(self, edges: Ints, grain: Grain, progress: Progress) -> int | None:
         return usable_through(progress) if self._composer.rolls(edges, grain) else None

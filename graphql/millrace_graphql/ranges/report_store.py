@@ -11,6 +11,7 @@ import numpy as np
 
 from millrace_contracts.reports import BREAKDOWNS, CUSTOMERS_TABLE, PACKED_TABLE, REPORTS_TABLE, SKETCHES
 from millrace_contracts.windows import Grain as Stored
+from millrace_contracts.windows import Inner
 from millrace_graphql.ranges.cassandra import Cassandra, Columns
 from millrace_graphql.ranges.changes import note_reports
 from millrace_graphql.ranges.columns import COLUMNS, PACKED_COLUMNS, Group, Ints, Rows, table, unpacked
@@ -44,8 +45,10 @@ class ReportStore:
         rows, _ = await self._read(merchant_id, Stored.TEN_MINUTES, bucket, (start_ms, end_ms), groups)
         return rows
 
-    async def rollups(self, merchant_id: str, grain: Stored, bucket: str, start_ms: int, end_ms: int, groups: Iterable[Group]) -> Rollups:
-        """Hours or days that start in [start, end) of one bucket, as ``read`` gives the reports."""
+    async def rollups(
+        self, merchant_id: str, grain: Stored | Inner, bucket: str, start_ms: int, end_ms: int, groups: Iterable[Group]
+    ) -> Rollups:
+        """Hours, days or parts of reports that start in [start, end) of one bucket, as ``read`` gives the reports."""
         through = ", to_unix_timestamp(complete_through) AS through_ms"
         rows, found = await self._read(merchant_id, grain, bucket, (start_ms, end_ms), groups, through)
         return Rollups(rows, integers(found["through_ms"]))
@@ -80,7 +83,7 @@ class ReportStore:
         return integers(found["start_ms"]), {name: integers(found[name]) for name in CUSTOMER_COLUMNS}
 
     async def _read(
-        self, merchant_id: str, grain: Stored, bucket: str, within: tuple[int, int], groups: Iterable[Group], more: str = ""
+        self, merchant_id: str, grain: Stored | Inner, bucket: str, within: tuple[int, int], groups: Iterable[Group], more: str = ""
     ) -> tuple[Rows, Columns]:
         note_reports(merchant_id, *within)
         wanted = sorted(set(groups))

@@ -63,7 +63,7 @@ def report_json(series: Series) -> dict[str, Any]:
     return {
         **_head(series),
         "partial": series.asked.partial[0],
-        "split": series.asked.split[0],
+        "split": series.split[0],
         "revision": int(series.points.sums("revision")[0]),
         **window_json(series.points, 0, series.min_customers),
         "freshness": freshness_json(series.freshness),
@@ -79,7 +79,7 @@ def series_json(series: Series, zone: str) -> dict[str, Any]:
             "start": series.points.start_texts(),
             "end": instant_texts(series.points.ends),
             "partial": [series.asked.partial[place] for place in series.places],
-            "split": [series.asked.split[place] for place in series.places],
+            "split": [series.split[place] for place in series.places],
             "revision": series.points.sums("revision").tolist(),
             **{metric.name: series.points.metric(metric) for metric in METRICS},
         },

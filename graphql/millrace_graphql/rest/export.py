@@ -51,7 +51,7 @@ def ndjson_lines(series: Series) -> bytes:
         instant_texts(points.ends),
         *([value] * len(points.starts) for value in (series.merchant_id, series.currency, asked.grain.name)),
         [asked.partial[place] for place in series.places],
-        [asked.split[place] for place in series.places],
+        [series.split[place] for place in series.places],
         points.sums("revision").tolist(),
         *(points.metric(metric) for metric in METRICS),
     ]

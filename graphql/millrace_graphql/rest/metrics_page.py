@@ -50,8 +50,9 @@ def page() -> str:
         " They count all customers and are no demographics: none is withheld.",
         "## Windows\n\n" + _list(GRAIN_DOCS),
         "The zone is the merchant's own unless `timeZone` names another. `partial` marks a window of which the range holds only a part;"
-        " `split` one that begins or ends\ninside a stored 10-minute report, which counts where it starts (zones whose offset is"
-        " not in whole tens of minutes).",
+        " `split` one that begins or ends\ninside a stored 10-minute report, which counts where it starts. Reports of merchants in zones"
+        " whose offset is not in whole tens of minutes are stored in parts,\nso that their windows are never split; where another"
+        " merchant is asked for such a zone, they are.",
         "## Presets\n\n" + _list(PRESET_DOCS),
         "## Comparison\n\n" + _list(BASIS_DOCS),
         "Earlier windows are of the same zone's calendar and at the same time on its wall clock. A period that is still running is compared"

@@ -87,7 +87,7 @@ SeriesColumns = type(
             DateTime, "Ends of the windows, exclusive.", lambda series, info: Fragment(json_columns.instants(series.points.ends))
         ),
         "partial": _list_of(graphene.Boolean, PARTIAL_DOC, lambda series, info: _flags(series, series.asked.partial)),
-        "split": _list_of(graphene.Boolean, SPLIT_DOC, lambda series, info: _flags(series, series.asked.split)),
+        "split": _list_of(graphene.Boolean, SPLIT_DOC, lambda series, info: _flags(series, series.split)),
         "revision": _list_of(
             graphene.Int,
             "Revisions of the windows; that of a longer window is the sum of its parts.",
@@ -110,9 +110,7 @@ Report = type(
         "partial": graphene.Boolean(
             required=True, description=PARTIAL_DOC, resolver=lambda window, info: window.series.asked.partial[window.place]
         ),
-        "split": graphene.Boolean(
-            required=True, description=SPLIT_DOC, resolver=lambda window, info: window.series.asked.split[window.place]
-        ),
+        "split": graphene.Boolean(required=True, description=SPLIT_DOC, resolver=lambda window, info: window.series.split[window.place]),
         "revision": graphene.Int(
             required=True,
             description="Grows with every change that touches the window.",

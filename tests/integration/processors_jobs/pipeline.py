@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from millrace_contracts.documents import PAYMENTS
 from millrace_contracts.reports import BREAKDOWNS, CONTENT, PROGRESS_PAYMENTS, REPORTS_TABLE, SKETCHES
 from millrace_contracts.topics import change_topic, dead_letter_topic
-from millrace_contracts.windows import Grain
+from millrace_contracts.windows import Grain, Inner
 from millrace_processors import sources, tables
 from millrace_processors.lake import Lake
 from millrace_processors.payments import PaymentsBatch
@@ -101,15 +101,15 @@ class Pipeline:
         )
         rows.selectExpr("*", "current_timestamp() AS seen_at").writeTo(self.lake.merchants).append()
 
-    def reports(self, grain: Grain = Grain.TEN_MINUTES) -> Reports:
+    def reports(self, grain: Grain | Inner = Grain.TEN_MINUTES) -> Reports:
         """The content of every stored report of a grain, by (merchant, start in ms, currency), sketches and maps as bytes or plain."""
         return {key: row for key, (row, _) in self.rows(grain).items()}
 
-    def versions(self, grain: Grain = Grain.TEN_MINUTES) -> dict[tuple[str, int, str], int]:
+    def versions(self, grain: Grain | Inner = Grain.TEN_MINUTES) -> dict[tuple[str, int, str], int]:
         """The version of every stored report of a grain."""
         return {key: version for key, (_, version) in self.rows(grain).items()}
 
-    def rows(self, grain: Grain) -> dict[tuple[str, int, str], tuple[tuple[Any, ...], int]]:
+    def rows(self, grain: Grain | Inner) -> dict[tuple[str, int, str], tuple[tuple[Any, ...], int]]:
         """(content, version) of every stored report of a grain."""
         columns = ", ".join(CONTENT)
         query = (

@@ -10,7 +10,7 @@ import pytest
 from millrace_contracts.reports import CUSTOMERS_TABLE, REPORTS_TABLE
 from millrace_processors import customers, first_seen
 from millrace_processors.customers import Counted
-from tests.integration.processors.events import MINUTE, T0, change, payment
+from tests.integration.processors.events import T0, change, payment
 from tests.integration.processors_jobs.history import Event, disturbed
 from tests.integration.processors_jobs.pipeline import Pipeline
 from tests.integration.processors_jobs.test_rolling import DAY, ZONES, day_of
@@ -45,7 +45,7 @@ class History:
         for image in self.images.values():
             key = image["user"].get("key") if image else None
             if image and key and image["status"] == "succeeded":
-                start, end = day_of(zones.get(image["merchantId"]), image["paidAt"] - image["paidAt"] % (10 * MINUTE))
+                start, end = day_of(zones.get(image["merchantId"]), image["paidAt"])
                 if end <= through:
                     days[image["merchantId"], start].add(key)
         firsts: dict[tuple[str, str], int] = {}

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from millrace_contracts.windows import Grain as Stored
-from millrace_contracts.windows import bucket, from_ms
+from millrace_contracts.windows import Inner, bucket, from_ms
 from millrace_graphql.ranges.columns import Group, Rows, decode, encode
 from millrace_graphql.ranges.report_store import Rollups
-from tests.unit.graphql_api.facts import DAY, reports
+from tests.unit.graphql_api.facts import DAY, WINDOW, reports
 
 Facts = dict[tuple[int, str], Any]
 
@@ -24,11 +24,33 @@ def gathered(facts: Facts, low: int, high: int) -> Facts:
     return result
 
 
-class Shelf:
-    """A report store in memory: 10-minute reports, hours and days with the completeness of each, and packed days."""
+def _by_window(facts: Facts) -> Facts:
+    """Facts of any instants as those of their 10-minute windows."""
+    result: Facts = {}
+    for (at, currency), (paid, refunds, failed) in sorted(facts.items()):
+        known = result.get((at - at % WINDOW, currency), ([], [], 0))
+        result[at - at % WINDOW, currency] = (known[0] + paid, known[1] + refunds, known[2] + failed)
+    return result
 
-    def __init__(self, facts: Facts, rolled: Mapping[Stored, Mapping[tuple[int, int], int]], packed: Iterable[int] = ()) -> None:
-        self._raw = reports(facts)
+
+class Shelf:
+    """A report store in memory: 10-minute reports, hours and days with the completeness of each, and packed days.
+
+    ``parted``: the starts of the reports that are stored in their parts too; a fact's instant says which part it is in.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        rolled: Mapping[Stored, Mapping[tuple[int, int], int]],
+        packed: Iterable[int] = (),
+        parted: Iterable[int] = (),
+    ) -> None:
+        self._raw = reports(_by_window(facts))
+        inner = set(parted)
+        parts = reports({(at, currency): value for (at, currency), value in facts.items() if at - at % WINDOW in inner})
+        self._parts = Rollups(parts, np.zeros(len(parts[Group.COUNTERS].starts), np.int64))
+        self.part_spans: list[tuple[int, int]] = []
         self._packed = sorted(packed)
         self.packed_spans: list[tuple[int, int]] = []
         self._rolled = {grain: self._shelved(facts, windows) for grain, windows in rolled.items()}
@@ -62,9 +84,11 @@ class Shelf:
         return found
 
     async def rollups(
-        self, merchant_id: str, grain: Stored, bucket_name: str, start_ms: int, end_ms: int, groups: frozenset[Group]
+        self, merchant_id: str, grain: Stored | Inner, bucket_name: str, start_ms: int, end_ms: int, groups: frozenset[Group]
     ) -> Rollups:
-        found = self._rolled[grain]
+        if isinstance(grain, Inner):
+            self.part_spans.append((start_ms, end_ms))
+        found = self._parts if isinstance(grain, Inner) else self._rolled[grain]
         starts = found.rows[Group.COUNTERS].starts.tolist()
         kept = np.array([start_ms <= at < end_ms and bucket(grain, from_ms(at)) == bucket_name for at in starts], bool)
         return Rollups({group: found.rows[group].where(kept) for group in groups}, found.through_ms[kept])

@@ -34,7 +34,9 @@ def walked(grain: Grain, zone: str, start: int, end: int) -> list[int]:
         local = from_ms(instant).astimezone(place)
         period: object
         if grain is Grain.HOUR:
-            period = (local.replace(minute=0, second=0, tzinfo=None), local.utcoffset())
+            shift = local.utcoffset()
+            assert shift is not None
+            period = instant - (instant + shift // timedelta(milliseconds=1)) % HOUR  # where the wall clock's hour began
             begins = before is not None and period != before
             before = period
         else:
@@ -68,6 +70,7 @@ def test_every_boundary_is_where_the_wall_clock_says(grain: Grain, zone: str, da
         ("Australia/Lord_Howe", "2026-10-04"), ("Pacific/Apia", "2011-12-30"), ("America/Havana", "2025-11-02"),
         ("America/Sao_Paulo", "2018-02-18"), ("America/Sao_Paulo", "2018-11-04"), ("Asia/Beirut", "2026-03-29"),
         ("Asia/Pyongyang", "2018-05-05"), ("Africa/Casablanca", "2026-02-15"), ("America/Scoresbysund", "2024-03-31"),
+        ("Pacific/Chatham", "2026-04-04"), ("Pacific/Chatham", "2026-09-26"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("grain", [Grain.HOUR, Grain.DAY])
@@ -99,6 +102,12 @@ def test_an_hour_that_the_clocks_repeat_is_two_windows() -> None:
     # New York, 1 November 2026: 01:00 EDT is 05:00 UTC, 01:00 EST is 06:00 UTC.
     edges = boundaries(Grain.HOUR, "America/New_York", ms("2026-11-01T04:00"), ms("2026-11-01T07:00"))
     assert edges.tolist() == [ms(f"2026-11-01T0{hour}:00") for hour in (4, 5, 6, 7)]
+
+
+def test_an_hour_in_the_middle_of_which_the_clocks_change_by_an_hour_is_one_window() -> None:
+    # Chatham, 4 April 2026: at 14:00 UTC a quarter to four becomes a quarter to three.
+    edges = boundaries(Grain.HOUR, "Pacific/Chatham", ms("2026-04-04T12:15"), ms("2026-04-04T16:15"))
+    assert edges.tolist() == [ms(f"2026-04-04T{hour}:15") for hour in (12, 13, 14, 15, 16)]
 
 
 def test_a_leap_day_is_a_day_and_its_month_has_29() -> None:
