@@ -62,3 +62,8 @@ def test_a_replay_whose_rest_is_lost_names_how_far_it_came_and_sends_nothing_twi
     assert "no longer reaches back" in again.output
     assert instant(oldest["ts"].time)[:-8] in again.output, "where the oplog begins now, to the minute"
     assert sorted(record.key for record in records(environ, topic)) == sorted(sent), "nothing is sent twice"
+    for point in ("-2h", "2020-01-01T00:00:00Z", "start"):
+        refused = run(environ, "--from", point, "--dry-run")
+        assert refused.return_value == 5, refused.output
+        assert "the oplog no longer reaches back to" in refused.output
+    assert [each["reachable"] for each in answer(environ, "bookmark", "list")] == [False]
