@@ -1,4 +1,7 @@
-"""Hours, days, weeks and months of zones with a quarter-hour offset are those of MongoDB's own $dateTrunc: open, closed and rebuilt."""
+"""Hours, days, weeks and months of zones with a quarter-hour offset are those of MongoDB's own $dateTrunc: open ones here.
+
+Closed and rebuilt ones take minutes: tests/chaos/test_quarter_hours.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from millrace_contracts.documents import MERCHANTS
-from millrace_contracts.windows import Grain as Stored
 from millrace_contracts.windows import Inner
 from millrace_graphql.ranges.calendar import Grain
 from millrace_graphql.ranges.cassandra import Cassandra
@@ -21,11 +23,7 @@ from millrace_graphql.ranges.compose import Composer
 from millrace_graphql.ranges.merge import Merge
 from millrace_graphql.ranges.plan import Range
 from millrace_graphql.ranges.report_store import ReportStore
-from millrace_processors import auditing, customers, reprocessing, rolling
-from millrace_processors.kafka_part import Part
-from millrace_processors.refresh import Mode
-from millrace_processors.scope import Scope
-from millrace_runtime.stopping import StopSignal
+from millrace_processors import rolling
 from tests.integration.graphql_api.conftest import until
 from tests.integration.processors.events import change, payment, refund
 from tests.integration.processors_jobs.history import Event
@@ -145,21 +143,6 @@ class History:
         return new
 
 
-def customers_of(pipeline: Pipeline, merchant: str) -> dict[int, int]:
-    """Customers by closed day, as they are counted exactly."""
-    read = f"SELECT to_unix_timestamp(window_start), customers FROM {pipeline.config.names.keyspace}.customer_days WHERE merchant_id = %s"
-    return {start: count for start, count in pipeline.session.execute(read, (merchant,)) if count}
-
-
-def rebuild(pipeline: Pipeline) -> None:
-    """Another lake and empty reports, filled from the topic; the merchants are there first."""
-    pipeline.new_lake(f"{pipeline.config.names.lake_namespace}_again")
-    for name, zone in ZONES.items():
-        pipeline.merchant(name, zone)
-    pipeline.session.execute(f"TRUNCATE {pipeline.config.names.keyspace}.reports", timeout=120)
-    reprocessing.from_kafka(pipeline.config, pipeline.lake, Part(), Mode.WRITE, StopSignal(), lambda so_far: None)
-
-
 class Case:
     """Payments around the local midnights of every merchant, whose zones are known but for those that are left out."""
 
@@ -203,38 +186,3 @@ def test_open_windows_are_what_mongodb_truncates_to_also_where_the_zone_comes_la
     case.stands("eucla", "Australia/Eucla")
     case.check(None)
     assert {key[0] for key in pipeline.reports(Inner.PART)} == {"nepal", "chatham", "eucla"}, "nobody else has parts"
-
-
-def test_closed_days_and_late_changes_are_what_mongodb_truncates_to(pipeline: Pipeline, source: Source, ask: Ask) -> None:  # I5 I7 I8
-    case = Case(pipeline, source, ask)
-    case.live(THROUGH)
-    case.rolled()
-    case.check(THROUGH)
-    customers.run(pipeline.config, pipeline.lake, pipeline.session)
-    for merchant in ZONES:
-        expected = {start: figures[5] for start, figures in truth(source, merchant, Grain.DAY).items()}
-        assert customers_of(pipeline, merchant) == {start: n for start, n in expected.items() if n and start + 86_400_000 <= THROUGH}
-    for merchant, zone in ZONES.items():
-        case.history.move(merchant, midnight(zone, 11, 25))
-    case.live(THROUGH)
-    case.check(None)
-    case.rolled()
-    case.check(THROUGH)
-    assert auditing.run(pipeline.config, pipeline.lake, Scope(), settle_seconds=0).differing == []
-
-
-def test_another_zone_and_back_and_another_lake_change_no_byte(pipeline: Pipeline, source: Source, ask: Ask) -> None:  # I6
-    case = Case(pipeline, source, ask)
-    case.live(THROUGH)
-    case.rolled()
-    parts, days = pipeline.reports(Inner.PART), pipeline.reports(Stored.DAY)
-    for zone in ("Asia/Tokyo", "Asia/Kathmandu"):
-        case.stands("nepal", zone)
-        assert case.rolled().rezoned == 1
-    assert pipeline.reports(Stored.DAY) == days
-    case.check(THROUGH)
-    rebuild(pipeline)
-    assert pipeline.reports(Inner.PART) == parts
-    case.check(None)
-    case.rolled()
-    assert pipeline.reports(Stored.DAY) == days
