@@ -12,6 +12,7 @@ from graphql import (
     ExecutableDefinitionsRule,
     GraphQLError,
     GraphQLSchema,
+    GraphQLSyntaxError,
     MaxIntrospectionDepthRule,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
@@ -129,7 +130,7 @@ class Documents:
     def _check(self, text: str, key: bytes) -> Document:
         parser = _Parser(text, max_tokens=self._settings.max_tokens)
         try:
-            node = parser.parse_document()
+            node = parser.document()
             limits.check(node, self._settings)
             errors = validate(self._schema, node, self._rules, max_errors=MAX_ERRORS)
         except (GraphQLError, LimitExceededError) as error:
@@ -144,6 +145,14 @@ class Documents:
 
 
 class _Parser(Parser):
+    def document(self) -> DocumentNode:
+        """As ``graphql.parse``, whose words a text that nests too deep gets."""
+        try:
+            return self.parse_document()
+        except RecursionError:
+            lexer = self._lexer
+            raise GraphQLSyntaxError(lexer.source, lexer.token.start, "Document is nested too deeply. Parsing aborted.") from None
+
     def unlink(self) -> None:
         """Take the chain of tokens apart: it is one cycle, which holds each comment of the document too."""
         token: Token | None = self._lexer.token
