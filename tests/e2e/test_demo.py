@@ -6,11 +6,7 @@ One module, because its tests share one running pipeline: starting it costs a mi
 from __future__ import annotations
 
 import json
-import os
-import re
 import subprocess
-import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,10 +17,9 @@ from confluent_kafka import Producer
 from millrace_contracts.topics import change_topic, dead_letter_topic
 from millrace_stack.truth.mongo import Figures
 from tests.e2e.conftest import BASKETS, Regulars
-from tests.e2e.pipeline import DemoProcess, Running, environment, floor, look_into, payment, processes_of, truth_json, until
+from tests.e2e.pipeline import DemoProcess, Running, floor, look_into, payment, processes_of, truth_json, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
-README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_a_posted_payment_shows_up_in_its_merchants_report(running: Running) -> None:
@@ -213,39 +208,6 @@ def test_new_and_returning_customers_are_counted_by_the_demos_jobs(live_demo: De
         "totals": {"customers": 3, "newCustomers": 3},
         "freshness": {"missing": []},
     }
-
-
-def tour() -> list[str]:
-    """The commands of the tour, each as it stands there; the merchant is the demo's busiest, as the demo itself shows it."""
-    tour = README.partition("## A tour")[2].partition("## When things fail")[0]
-    blocks = re.findall(r"^```sh\n(.*?)^```$", tour, re.M | re.S)
-    return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("API=")]
-
-
-def test_every_line_of_the_readmes_tour_works_on_a_young_stack(running: Running, demo_home: Path, tmp_path: Path) -> None:
-    """Its replays ask for the last two hours, of which the oplog holds only some minutes: those since the replica set's first change."""
-    running.settle()
-    first = running.mongo.local["oplog.rs"].find_one(sort=[("$natural", 1)])
-    assert first is not None
-    assert first["ts"].time > time.time() - 7_200, "the stack is young"
-    payments = running.mongo[running.names.database]["payments"]
-    (busiest,) = payments.aggregate([{"$sortByCount": "$merchantId"}, {"$limit": 1}])
-    environ = {**os.environ, **environment(demo_home), "API": running.settings["MILLRACE_API_URL"]}
-    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
-    told: dict[str, str] = {}
-    for line in tour():
-        command = line.replace("store-367", busiest["_id"])
-        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-        told[line] = done.stdout
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-    (series,) = (json.loads(text) for line, text in told.items() if "/series?" in line)
-    assert series["merchantId"] == busiest["_id"]
-    assert any(text.count("\n") > 1 for line, text in told.items() if "/export.csv" in line)
-    (dry,) = (text for line, text in told.items() if "replay --from -2h --dry-run" in line)
-    assert "the replica set's first change" in dry
-    sent = re.search(r"events +([0-9,]+)", dry)
-    assert sent is not None
-    assert int(sent[1].replace(",", "")) >= payments.count_documents({}) - 100, "all of the history, but what was written meanwhile"
 
 
 def test_ctrl_c_leaves_no_process_behind(live_demo: DemoProcess, running: Running, demo_home: Path) -> None:
