@@ -124,7 +124,7 @@ def test_duplicates_any_order_and_any_cut_into_batches_give_equal_bytes(  # I5, 
 def test_a_batch_that_died_behind_its_append_goes_on_without_appending_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.produce([*history(), change("c", payment("bad", amount="ten"))])
 
-    def died(*_: Any) -> None:
+    def died(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
