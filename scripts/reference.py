@@ -43,7 +43,6 @@ PLAIN_MEANINGS = {
     "MILLRACE_CASSANDRA_PORT": "Its native protocol.",
     "MILLRACE_CASSANDRA_REPLICATION": "Of the keyspace when it is made.",
     "MILLRACE_CASSANDRA_USERNAME": "Empty: no login.",
-    "MILLRACE_COLLECTION_BULK_BATCH": "Lines of a bulk body that are written together.",
     "MILLRACE_COLLECTION_CACHE_ENTRIES": "Most entries of each cache.",
     "MILLRACE_COLLECTION_KEY_CACHE_SECONDS": "How long an API key is good without being looked up again.",
     "MILLRACE_COLLECTION_MAX_BODY_BYTES": "Of one command.",

@@ -69,10 +69,11 @@ def create() -> Starlette:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     environ = os.environ
-    logs.configure(RuntimeSettings.load(environ), "collection")
+    runtime = RuntimeSettings.load(environ)
+    logs.configure(runtime, "collection")
     settings = CollectionSettings.load(environ)
     store = MongoStore(MongoSettings.load(environ).collection_uri, NamesSettings.load(environ).database, settings.retry_seconds)
-    made = build(settings, store)
+    made = build(settings, store, body_seconds=runtime.body_seconds)
     app.state.services = made
     structlog.get_logger().info("ready", url=environ.get(URL_VARIABLE, ""), pid=os.getpid())
     try:

@@ -4,17 +4,17 @@ Lines are read, validated and gathered into batches; while MongoDB takes one bat
 Within a batch payments are written before the refunds and changes of status that follow them, and the changes of one payment
 in their order. Answers are spooled until the body is read to its end, since most clients read nothing before that.
 When MongoDB goes away the batch and every later line answer 503: they can all be sent again. Where anything else fails, the lines
-that cause it answer 500 and the others are carried out.
+that cause it answer 500 and the others are carried out. A body with too many lines, too long answers or too little speed ends with
+a last answer that says so; what was read of it has been carried out, and its rest is not waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
-from tempfile import SpooledTemporaryFile
 
-import orjson
 import structlog
 from pydantic import ValidationError
 
@@ -25,16 +25,16 @@ from millrace_collection.models import LINE, PaymentLine, RefundLine
 from millrace_collection.payments import Answer, NewPayment, Payments
 from millrace_collection.problems import Problem, from_json, from_validation, unavailable, wrong
 from millrace_collection.request_log import RequestLog
+from millrace_collection.settings import CollectionSettings
+from millrace_collection.spool import Spool
 from millrace_collection.store import ApiKey, Change, RefundChange, StatusChange, StoreUnavailable
 from millrace_contracts.values.json_text import MARK, JsonError, checked
 
-SPOOL_BYTES = 1 << 20
 MOST_FAILED = 20
 """So many commands may fail by themselves in one body; then the fault is not theirs, and nothing more is tried."""
 _BLANK = (b"", MARK)
 _KINDS = {NewPayment: "payment", RefundChange: "refund", StatusChange: "status"}
 Command = NewPayment | Change
-Spool = SpooledTemporaryFile[bytes]
 
 
 class Bulk:
@@ -60,44 +60,65 @@ class Bulk:
         self._allowance = allowance
         self._down = False
         self._failed = 0
-        self._told = 0
-        self.counts: dict[int, int] = {}
+        self.stopped: Problem | None = None
+        """Why the body was not carried out to its end."""
 
-    async def run(self, chunks: AsyncIterable[bytes], *, line_limit: int, batch_size: int, id_of_line: Callable[[int], str]) -> Spool:
+    async def run(self, chunks: AsyncIterable[bytes], settings: CollectionSettings, id_of_line: Callable[[int], str]) -> Spool:
         """Carry the body out; returns the answers, to be read from the start. ``id_of_line`` names a payment that names no id.
+
+        A body that is too long or too slow is carried out up to there: see ``stopped``, which its last answer tells.
 
         Raises:
             Problem: the answers could not be kept; says up to which line the body was carried out.
         """
-        spool: Spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the response closes it
-        number = 0
-        batch: list[tuple[int, Command | Problem]] = []
+        spool = Spool(settings.bulk_spool_bytes, settings.bulk_batch)
         flight: asyncio.Task[None] | None = None
         try:
-            async for found in lines(chunks, line_limit):
-                now = self._now()
-                for line in found:
-                    number += 1
-                    if isinstance(line, bytes) and line.strip() in _BLANK:
-                        continue
-                    batch.append((number, self._command(line, number, now, id_of_line, line_limit)))
-                    if len(batch) >= batch_size:
-                        if flight is not None:
-                            await flight
-                        flight = asyncio.create_task(self._flush(batch, spool))
-                        batch = []
+            async with aclosing(self._batches(chunks, settings, id_of_line)) as batches:
+                async for batch in batches:
+                    if flight is not None:
+                        await flight
+                        flight = None
+                    if spool.full:
+                        self.stopped = _too_long(f"the answers are longer than {settings.bulk_spool_bytes:,} bytes", "bulk_spool_bytes")
+                        break
+                    flight = asyncio.create_task(self._flush(batch, spool))
             if flight is not None:
                 await flight
-            await self._flush(batch, spool)
+            if self.stopped is not None:
+                spool.end(self.stopped)
+            spool.rewind()
         except BaseException as error:
             if flight is not None:
                 await asyncio.wait([flight])
             spool.close()
             if isinstance(error, OSError):
-                raise self._answers_lost(error) from error
+                raise _answers_lost(error, spool) from error
             raise
-        spool.seek(0)
         return spool
+
+    async def _batches(
+        self, chunks: AsyncIterable[bytes], settings: CollectionSettings, id_of_line: Callable[[int], str]
+    ) -> AsyncGenerator[list[tuple[int, Command | Problem]], None]:
+        """The lines of a body with their numbers, as commands; the last batch may be short."""
+        batch: list[tuple[int, Command | Problem]] = []
+        number, limit, size = 0, settings.max_line_bytes, settings.bulk_batch
+        try:
+            async for found in lines(chunks, limit):
+                now = self._now()
+                for line in found:
+                    if number == settings.bulk_lines:
+                        raise _too_long(f"the body has more than {number:,} lines", "bulk_lines")
+                    number += 1
+                    if isinstance(line, bytes) and line.strip() in _BLANK:
+                        continue
+                    batch.append((number, self._command(line, number, now, id_of_line, limit)))
+                    if len(batch) >= size:
+                        yield batch
+                        batch = []
+        except Problem as problem:
+            self.stopped = problem
+        yield batch
 
     def _command(
         self, line: bytes | TooLong, number: int, now: datetime, id_of_line: Callable[[int], str], limit: int
@@ -143,10 +164,7 @@ class Bulk:
             for number, command in commands:
                 COMMANDS.labels(_KINDS[type(command)], answers[number].status).inc()
         for number, _ in batch:
-            answer = answers[number]
-            self.counts[answer.status] = self.counts.get(answer.status, 0) + 1
-            self._told = number
-            spool.write(_line(number, answer))
+            spool.add(number, answers[number])
 
     async def _write(self, commands: Sequence[tuple[int, Command]], answers: dict[int, Answer]) -> None:
         """Carry out one batch; whatever happens, each of its commands has an answer then."""
@@ -213,13 +231,18 @@ class Bulk:
         detail = f"An error of ours; it is logged under the request id {self._request_id}. Nothing is acknowledged: send the line again"
         return Problem(500, detail)
 
-    def _answers_lost(self, error: OSError) -> Problem:
-        counts = ", ".join(f"{count:,} answered {status}" for status, count in sorted(self.counts.items())) or "none"
-        detail = (
-            f"The answers could not be kept ({error.strerror}). The body was carried out up to line {self._told:,} ({counts}). Send it "
-            "again: an id, or the Idempotency-Key, keeps a payment from being made twice"
-        )
-        return Problem(500, detail)
+
+def _too_long(what: str, setting: str) -> Problem:
+    return Problem(413, f"The body ends here: {what} ({CollectionSettings.variable(setting)}); send the rest in another request")
+
+
+def _answers_lost(error: OSError, spool: Spool) -> Problem:
+    counts = ", ".join(f"{count:,} answered {status}" for status, count in sorted(spool.counts.items())) or "none"
+    detail = (
+        f"The answers could not be kept ({error.strerror}). The body was carried out up to line {spool.told:,} ({counts}). Send it "
+        "again: an id, or the Idempotency-Key, keeps a payment from being made twice"
+    )
+    return Problem(500, detail)
 
 
 def steps(commands: Sequence[tuple[int, Command]]) -> list[list[tuple[int, Command]]]:
@@ -240,22 +263,3 @@ def steps(commands: Sequence[tuple[int, Command]]) -> list[list[tuple[int, Comma
 def in_the_future(field: str, instant: datetime) -> Problem:
     """The refusal of an instant beyond this machine's clock and its allowance."""
     return wrong(field, instant.isoformat(), "lies in the future; check the clock, or whether the unit is milliseconds")
-
-
-def _line(number: int, answer: Answer) -> bytes:
-    if answer.problem is None:
-        return b'{"line":%d,"status":%d,"id":"%s"}\n' % (number, answer.status, answer.id.encode())
-    problem = answer.problem
-    try:
-        errors = [item.as_json() for item in problem.errors]
-        return orjson.dumps(_refused(number, answer, {"detail": problem.detail, "errors": errors})) + b"\n"
-    except (TypeError, ValueError):
-        # A value that JSON has not, such as a lone surrogate: the answer goes without it.
-        detail = "A value of this line cannot be shown; see that each is text, a number, an object or a list of JSON"
-        return orjson.dumps(_refused(number, answer, {"detail": detail, "errors": []})) + b"\n"
-
-
-def _refused(number: int, answer: Answer, error: dict[str, object]) -> dict[str, object]:
-    identified = {"id": answer.id} if answer.id else {}
-    again = answer.problem.retry_after if answer.problem else None
-    return {"line": number, "status": answer.status, **identified, "error": error if again is None else {**error, "retryAfter": again}}

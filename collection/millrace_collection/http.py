@@ -22,6 +22,7 @@ from millrace_collection.problems import Problem, from_json, from_validation, un
 from millrace_collection.services import Services
 from millrace_collection.store import StoreConflict, StoreUnavailable
 from millrace_contracts.values.json_text import JsonError, checked, without_mark
+from millrace_runtime.bodies import CLOSE, SlowBodyError, body_parts
 from millrace_runtime.request_headers import fault_of
 
 REQUEST_ID = "X-Request-Id"
@@ -49,18 +50,17 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         Problem: 413 above the limit, told before the rest is read; 415 for another media type than JSON.
+        SlowBodyError: it did not arrive in time.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, f"Content-Type: {kind} is not taken; send application/json")
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
+    body = bytearray()
+    async for chunk in body_parts(request.receive, services(request).body_seconds):
+        body += chunk
+        if len(body) > limit:
             raise Problem(413, f"The body is longer than {limit} bytes; send many payments to /v1/payments/bulk")
-        parts.append(chunk)
-    return without_mark(b"".join(parts))
+    return without_mark(bytes(body))
 
 
 def parse(model: type[Model], body: bytes) -> Model:
@@ -130,6 +130,8 @@ class Requests:
 def _problem(error: Exception, identifier: str) -> Problem:
     if isinstance(error, Problem):
         return error
+    if isinstance(error, SlowBodyError):
+        return Problem(408, str(error), headers=CLOSE)
     if isinstance(error, StoreUnavailable):
         structlog.get_logger().warning("store_unavailable", reason=str(error)[:200])
         return unavailable()
@@ -154,8 +156,14 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
         structlog.get_logger().info("request", method=scope["method"], route=path, status=status, ms=round(seconds * 1000, 1))
 
 
-async def body_chunks(request: Request) -> AsyncIterator[bytes]:
-    """The body as it arrives."""
-    async for chunk in request.stream():
-        if chunk:
-            yield chunk
+async def bulk_parts(request: Request, seconds: float) -> AsyncIterator[bytes]:
+    """The body as it arrives.
+
+    Raises:
+        Problem: 408, it took longer than its time.
+    """
+    try:
+        async for part in body_parts(request.receive, seconds):
+            yield part
+    except SlowBodyError as error:
+        raise Problem(408, str(error)) from None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from millrace_collection.bulk import Bulk, Spool, in_the_future
-from millrace_collection.http import body_chunks, json_response, parse, read_body, request_id, services
+from millrace_collection.bulk import Bulk, in_the_future
+from millrace_collection.http import bulk_parts, json_response, parse, read_body, request_id, services
 from millrace_collection.idempotency import Stored
 from millrace_collection.identity import beyond
 from millrace_collection.keys import derived_key
@@ -19,11 +22,15 @@ from millrace_collection.metrics import COMMANDS
 from millrace_collection.models import PaymentBody, RefundBody, StatusBody
 from millrace_collection.payments import Answer, NewPayment
 from millrace_collection.problems import Problem
+from millrace_collection.services import Services
+from millrace_collection.spool import Spool
 from millrace_collection.store import ApiKey, Change, RefundChange, StatusChange
 from millrace_contracts.identity import SCOPE_PAYMENTS_READ, SCOPE_PAYMENTS_WRITE
+from millrace_runtime.bodies import CLOSE
 
 NDJSON = "application/x-ndjson"
-_CHUNK = 1 << 16
+LINGER_SECONDS = 5.0
+"""So long the rest of a body is thrown away after its answers were sent: closed at once, a connection may lose them."""
 
 
 async def create(request: Request) -> Response:
@@ -119,14 +126,58 @@ async def bulk(request: Request) -> Response:
         allowance=at.allowance,
     )
     settings = at.settings
-    spool = await work.run(body_chunks(request), line_limit=settings.max_line_bytes, batch_size=settings.bulk_batch, id_of_line=id_of_line)
-    return StreamingResponse(_drain(spool), media_type=NDJSON)
+    with _place(at, key) as place:
+        spool = await work.run(bulk_parts(request, settings.bulk_seconds), settings, id_of_line)
+        return _Told(spool, work.stopped, settings.bulk_seconds, place.pop_all())
 
 
-def _drain(spool: Spool) -> Iterator[bytes]:
-    with spool:
-        while chunk := spool.read(_CHUNK):
-            yield chunk
+@contextmanager
+def _place(at: Services, key: ApiKey) -> Iterator[ExitStack]:
+    """One of the key's bulk requests at a time; whoever takes the stack over gives it back."""
+    if at.bulk_open[key.id] >= at.settings.bulk_per_key:
+        detail = f"The API key {key.name!r} has {at.bulk_open[key.id]} bulk requests in hand here, the most it may; send this one later"
+        raise Problem(429, detail, retry_after=1, headers=CLOSE)
+    at.bulk_open[key.id] += 1
+    with ExitStack() as place:
+        place.callback(lambda: at.bulk_open.subtract([key.id]))
+        yield place
+
+
+class _Told(StreamingResponse):
+    """The answers of a bulk body. They are sent within a total time, however slowly they are read; then spool and place are free."""
+
+    def __init__(self, spool: Spool, stopped: Problem | None, seconds: float, held: ExitStack) -> None:
+        self._seconds = seconds
+        self._held = held
+        self._stopped = stopped is not None
+        held.callback(spool.close)
+        content = iter(spool.read, b"")
+        super().__init__(content, stopped.status if stopped else 200, CLOSE if stopped else None, media_type=NDJSON)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await (self._answer_unread(receive, send) if self._stopped else super().__call__(scope, receive, send))
+            except TimeoutError:
+                raise ClientDisconnect from None  # whoever does not read is as good as gone
+
+    async def _answer_unread(self, receive: Receive, send: Send) -> None:
+        """Send the answers while the rest of the body is thrown away: most clients read nothing before they have sent all."""
+        rest = asyncio.create_task(_throw_away(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for chunk in self.body_iterator:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await asyncio.wait({rest}, timeout=LINGER_SECONDS)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            rest.cancel()
+
+
+async def _throw_away(receive: Receive) -> None:
+    while (await receive()).get("more_body", False):
+        pass
 
 
 async def read(request: Request) -> Response:

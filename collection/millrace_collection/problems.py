@@ -22,17 +22,20 @@ _TITLES = {
     403: "The API key does not open this",
     404: "Not found",
     405: "Method not allowed",
+    408: "The body took too long",
     409: "Conflict",
     413: "The body is too large",
     415: "The media type or coding is not supported",
     422: "The content is not valid",
-    429: "The quota is used up",
+    429: "Too much at a time",
     500: "An error of ours",
     503: "MongoDB is not available",
 }
 CONTROL_CHARACTER = "control_character"
 """The type of pydantic's error for a text that holds one."""
 OPERATIONS = ("payment", "refund", "status")
+MOST_ERRORS = 50
+"""Of one body or line: a field is a few bytes, its error a hundred."""
 _SHOWN = 80
 _JSON_LIMIT = 1 << 53
 """Whole numbers beyond it are shown as text: not every reader of JSON holds them."""
@@ -103,7 +106,7 @@ def from_json(error: JsonError) -> Problem:
 def from_validation(error: ValidationError) -> Problem:
     """pydantic's findings; a body that is not JSON, or a text with control characters, is 400, everything else 422."""
     items = error.errors(include_url=False, include_context=False)
-    found = [_field_error(item) for item in items]
+    found = [_field_error(item) for item in items[:MOST_ERRORS]]
     kinds = {item["type"] for item in items}
     if "json_invalid" in kinds:
         return Problem(400, f"The body is not JSON: {found[0].message}")

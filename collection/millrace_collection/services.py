@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from millrace_collection.directory import Directory
@@ -14,6 +15,7 @@ from millrace_collection.payments import Payments
 from millrace_collection.request_log import RequestLog, writer
 from millrace_collection.settings import CollectionSettings
 from millrace_collection.store import Store
+from millrace_contracts.settings import RuntimeSettings
 
 OPERATIONS_OF_A_REQUEST = 4
 """On the store, after its Idempotency-Key was reserved: two lookups, the write, the comparison; each is bounded by retry_seconds."""
@@ -38,6 +40,10 @@ class Services:
     request_log: RequestLog
     now: Callable[[], datetime]
     new_key: KeyGenerator
+    body_seconds: float
+    """Total time of a body that is no bulk body."""
+    bulk_open: Counter[str] = field(default_factory=Counter)
+    """Bulk requests in hand, by the id of their API key."""
 
     @property
     def allowance(self) -> timedelta:
@@ -50,7 +56,14 @@ class Services:
         return self.now() + self.allowance
 
 
-def build(settings: CollectionSettings, store: Store, *, now: Callable[[], datetime] = utc_now, keys: KeyGenerator = new_key) -> Services:
+def build(
+    settings: CollectionSettings,
+    store: Store,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    keys: KeyGenerator = new_key,
+    body_seconds: float = RuntimeSettings().body_seconds,
+) -> Services:
     """Services on a store."""
     directory = Directory(
         store,
@@ -69,4 +82,5 @@ def build(settings: CollectionSettings, store: Store, *, now: Callable[[], datet
         request_log=RequestLog(writer(settings.request_log), directory.key_of),
         now=now,
         new_key=keys,
+        body_seconds=body_seconds,
     )

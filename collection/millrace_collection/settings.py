@@ -29,6 +29,15 @@ class CollectionSettings(Settings, group="COLLECTION"):
     max_body_bytes: int = Field(65_536, ge=1024)
     max_line_bytes: int = Field(16_384, ge=512)
     bulk_batch: int = Field(1000, ge=1, le=20_000)
+    """Lines of a bulk body that are written together."""
+    bulk_lines: int = Field(500_000, ge=1)
+    """Lines of a bulk body, blank ones included; then it ends with 413."""
+    bulk_spool_bytes: int = Field(67_108_864, ge=65_536)
+    """Answers of a bulk body that are kept until it is read, in memory and in TMPDIR; then it ends with 413."""
+    bulk_seconds: float = Field(600, gt=0)
+    """Total time of a bulk body, then it ends with 408; and, once more, of its answer."""
+    bulk_per_key: int = Field(16, ge=1)
+    """Bulk requests of one API key at a time, per worker; more are answered 429."""
     future_seconds: int = Field(3600, ge=0)
     """How far ahead of this machine's clock an instant may lie."""
     retry_seconds: float = Field(8, gt=0)

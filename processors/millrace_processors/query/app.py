@@ -63,7 +63,7 @@ def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None
         # On this thread: the JVM is to start with SIGTERM ignored (session.build), which only the main thread can arrange.
         with (open_engine or spark_engine)(config.engine, config.query.max_result_bytes) as engine:
             service = QueryService(config.query, engine, metrics, CompleteThrough(config.engine), engine.abandon)
-            rest = Rest(service, Gate(config.token), config.query)
+            rest = Rest(service, Gate(config.token), config.query, RuntimeSettings.load(environ).body_seconds)
             app.router.routes.extend(rest.routes())
             held["engine"] = engine
             metrics.zone_rules.labels("java", engine.zone_release()).set(1)

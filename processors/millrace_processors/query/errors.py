@@ -42,6 +42,12 @@ class TooLargeError(QueryError):
     code = "LIMIT_EXCEEDED"
 
 
+class SlowError(QueryError):
+    """The body did not arrive in time."""
+
+    status, code = 408, "BODY_TIMEOUT"
+
+
 class NotFoundError(QueryError):
     """There is no such job of this caller."""
 

@@ -22,13 +22,14 @@ from millrace_contracts.values.json_text import JsonError, loads
 from millrace_contracts.windows import from_ms
 from millrace_processors.query import grammar, openapi, results
 from millrace_processors.query.asking import question
-from millrace_processors.query.errors import QueryError, TooLargeError
+from millrace_processors.query.errors import QueryError, SlowError, TooLargeError
 from millrace_processors.query.identity import Caller, Gate
 from millrace_processors.query.jobs import Job, State
 from millrace_processors.query.results import FORMATS
 from millrace_processors.query.service import QueryService
 from millrace_processors.query.settings import QuerySettings
 from millrace_processors.query.views import catalogue
+from millrace_runtime.bodies import CLOSE, SlowBodyError, body_parts
 from millrace_runtime.request_headers import fault_of
 
 log = structlog.get_logger()
@@ -48,6 +49,8 @@ class Rest:
     service: QueryService
     gate: Gate
     settings: QuerySettings
+    body_seconds: float = 30.0
+    """Total time of a body."""
 
     def routes(self) -> list[Route]:
         """Every path with its method."""
@@ -107,10 +110,13 @@ class Rest:
     async def _body(self, request: Request) -> Any:
         most = self.settings.max_sql_bytes * 2 + 100_000
         data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > most:
-                raise TooLargeError(f"the body is larger than {most:,} bytes")
+        try:
+            async for part in body_parts(request.receive, self.body_seconds):
+                data += part
+                if len(data) > most:
+                    raise TooLargeError(f"the body is larger than {most:,} bytes")
+        except SlowBodyError as error:
+            raise SlowError(str(error)) from None
         try:
             return loads(bytes(data))
         except JsonError as error:
@@ -176,7 +182,7 @@ def shown(job: Job) -> dict[str, Any]:
 def problem(status: int, code: str, detail: str, **more: object) -> Response:
     """A problem+json answer (RFC 9457)."""
     body = {"type": "about:blank", "title": code.replace("_", " ").capitalize(), "status": status, "code": code, "detail": detail, **more}
-    headers = {**_PRIVATE}
+    headers = {**_PRIVATE, **(CLOSE if status == 408 else {})}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="millrace"'
     if "retryAfter" in more:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import jwt
 import pytest
@@ -78,7 +79,7 @@ def client(fake: FakeConnect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             declared = [Declared("merchants", "millrace.commerce.merchants", "running", CONFIG, "M.")]
             yield Session(made, NamesSettings(), declared, Redactor({}))
 
-    app = create_app({"MILLRACE_HOME": str(tmp_path)}, session)
+    app = create_app({"MILLRACE_HOME": str(tmp_path), "MILLRACE_RUNTIME_BODY_SECONDS": "2"}, session)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         yield Client(portal, app, {"Authorization": f"Bearer {token()}"})
 
@@ -192,6 +193,16 @@ def test_what_every_service_refuses_is_refused_here(client: Client) -> None:
 def test_a_bad_body_is_a_problem(client: Client, body: bytes, status: int) -> None:
     answer = client.put("/v1/connect/loggers/a", content=body)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_a_body_that_does_not_arrive_is_told_408(client: Client) -> None:
+    async def begun() -> AsyncIterator[bytes]:
+        yield b"{"
+        await anyio.Event().wait()
+
+    answer = client.put("/v1/connect/loggers/a", content=begun())
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+    assert "within 2 s" in answer.json()["detail"]
 
 
 def test_what_is_not_there_or_busy_is_a_problem(client: Client, fake: FakeConnect) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace_collection import bulk as bulk_module
+from millrace_collection import spool as spool_module
 from millrace_collection.app import application
 from millrace_collection.bulk import MOST_FAILED, Bulk, steps
 from millrace_collection.identity import make_key
@@ -178,7 +178,7 @@ async def test_answers_that_cannot_be_kept_are_a_problem_that_tells_how_far_the_
                 raise OSError(errno.ENOSPC, "No space left on device")
             return super().write(content)
 
-    monkeypatch.setattr(bulk_module, "SpooledTemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(spool_module, "SpooledTemporaryFile", lambda **_: Full())
     body = b"".join(orjson.dumps(payment(f"p{number}")) + b"\n" for number in range(9))
     answer = await client.post("/v1/payments/bulk", content=body)
     assert answer.status_code == 500

@@ -131,8 +131,17 @@ def test_a_body_is_bounded_at_the_door_as_in_the_tier() -> None:
     assert ApiSettings.load({}).max_body_bytes == 256 * 1024
 
 
-def test_bulk_requests_stream_through() -> None:
-    block = location("/v1/payments/bulk")["block"]
-    assert directives("proxy_request_buffering", block)[0]["args"] == ["off"]
-    assert directives("client_max_body_size", block)[0]["args"] == ["64m"]
+def test_bodies_stream_through_since_the_services_end_the_slow_ones() -> None:
+    """nginx has no total time for a body: it must not gather one before a service sees it."""
+    public = server("8080")["block"]
+    assert [each["args"] for each in directives("proxy_request_buffering", public)] == [["off"]]
+    assert [each["args"] for each in public if each["directive"] == "proxy_request_buffering"] == [["off"]]
+    assert directives("client_max_body_size", location("/v1/payments/bulk")["block"])[0]["args"] == ["64m"]
     assert not directives("client_max_body_size", location("/v1/payments")["block"])
+
+
+@pytest.mark.parametrize("path", ["/v1/payments/bulk", "/v1/payments", "/v1/merchants/m1", "/v1/users/u1"])
+def test_connections_are_counted_by_address_and_by_api_key(path: str) -> None:
+    keys = {each["args"][1].split(":")[0].removeprefix("zone="): each["args"][0] for each in directives("limit_conn_zone")}
+    counted = {each["args"][0] for each in directives("limit_conn", location(path)["block"])}
+    assert {keys[zone] for zone in counted} == {"$binary_remote_addr", "$http_authorization"}

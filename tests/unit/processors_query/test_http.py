@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +302,13 @@ def test_the_paths_are_described_as_openapi_and_answers_are_as_described(web: We
     served = {(method, route.path) for route in web.routes() for method in (route.methods or set()) - {"HEAD"}}
     assert served - described == {("GET", "/v1/query/openapi.json")}
     assert described <= served
+
+
+def test_a_body_that_does_not_arrive_is_told_408(place: Place, tmp_path: Path, anne: dict[str, str]) -> None:
+    async def begun() -> AsyncIterator[bytes]:
+        yield b'{"sql":'
+        await asyncio.Event().wait()
+
+    gate = Gate(TokenSettings(jwks=str(tmp_path / "keys" / "jwks.json")))
+    answer = Web(Starlette(routes=Rest(place.service, gate, place.settings, 0.05).routes())).post(JOBS, content=begun(), headers=anne)
+    assert (answer.status_code, answer.json()["code"], answer.headers["connection"]) == (408, "BODY_TIMEOUT", "close")

@@ -31,6 +31,7 @@ from millrace_contracts.identity import TokenSettings
 from millrace_contracts.settings import RuntimeSettings
 from millrace_contracts.values.json_text import JsonError, loads
 from millrace_runtime import logs
+from millrace_runtime.bodies import CLOSE, SlowBodyError, body_parts
 from millrace_runtime.request_headers import fault_of
 from millrace_runtime.supervised import end_with_supervisor
 
@@ -48,6 +49,7 @@ def target() -> Starlette:
 def create_app(environ: Mapping[str, str], open_session: Callable[[], AbstractContextManager[Session]] | None = None) -> Starlette:
     """The application; the session is opened when it starts and closed when it ends."""
     door = Gate(TokenSettings.checked(environ))
+    body_seconds = RuntimeSettings.load(environ).body_seconds
     session = open_session or partial(opened, environ, patience=PATIENCE)
     registry = CollectorRegistry()
     requests = Counter("millrace_operators_requests", "Requests by operation and status.", ("operation", "status"), registry=registry)
@@ -61,7 +63,7 @@ def create_app(environ: Mapping[str, str], open_session: Callable[[], AbstractCo
 
     def endpoint(name: str, handler: Handler) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            response = await _answer(door, held["session"], name, handler, request)
+            response = await _answer(door, held["session"], body_seconds, name, handler, request)
             requests.labels(name, response.status_code).inc()
             return response
 
@@ -89,13 +91,13 @@ def create_app(environ: Mapping[str, str], open_session: Callable[[], AbstractCo
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
 
 
-async def _answer(gate: Gate, session: Session, name: str, handler: Handler, request: Request) -> Response:
+async def _answer(gate: Gate, session: Session, body_seconds: float, name: str, handler: Handler, request: Request) -> Response:
     try:
         fault = fault_of(request.scope["headers"], request.method)
         if fault is not None:
             raise Problem(fault.status, fault.detail, fault.headers)
         subject = await run_in_threadpool(gate.require_operator, request.headers.get("authorization", ""))
-        call = Call(session, request.path_params, dict(request.query_params), await _body(request))
+        call = Call(session, request.path_params, dict(request.query_params), await _body(request, body_seconds))
         answer = await run_in_threadpool(handler, call)
     except Problem as problem:
         return problem.response()
@@ -107,12 +109,15 @@ async def _answer(gate: Gate, session: Session, name: str, handler: Handler, req
     return _json(answer)
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, seconds: float) -> dict[str, Any]:
     data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > BODY_LIMIT:
-            raise Problem(413, f"the body is larger than {BODY_LIMIT} bytes")
+    try:
+        async for part in body_parts(request.receive, seconds):
+            data += part
+            if len(data) > BODY_LIMIT:
+                raise Problem(413, f"the body is larger than {BODY_LIMIT} bytes")
+    except SlowBodyError as error:
+        raise Problem(408, str(error), CLOSE) from None
     if not data:
         return {}
     try:

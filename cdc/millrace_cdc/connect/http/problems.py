@@ -16,6 +16,7 @@ _TITLES = {
     403: "Not an operator",
     404: "Not found",
     405: "Method not allowed",
+    408: "The body took too long",
     409: "Connect's state does not allow it",
     413: "The body is too large",
     415: "The coding is not supported",
