@@ -45,7 +45,7 @@ from millrace_cdc.progress import Position, position_key
 from millrace_cdc.projection import CAPTURED, fingerprint, stages
 from millrace_cdc.stream import change_stream
 from millrace_contracts import topics
-from millrace_contracts.settings import NamesSettings
+from millrace_contracts.settings import ConnectSettings, NamesSettings
 from millrace_stack.home import Home
 from millrace_stack.settings import StackSettings
 from millrace_stack.supervisor import Stack
@@ -132,7 +132,8 @@ def debezium(bench: Bench, database: str, token: str, *, images: bool, quick: bo
     config |= {} if quick else {"transaction.boundary.interval.ms": "500"}
     config |= {"capture.mode.full.update.type": "post_image"} if images else {}
     url = bench.settings["MILLRACE_CONNECT_URL"]
-    with httpx.Client(base_url=url, timeout=90) as connect:
+    login = ConnectSettings.load(bench.settings).login()
+    with httpx.Client(base_url=url, timeout=90, auth=login) as connect:
         _retried(lambda: connect.post("/connectors", json={"name": run, "config": config, "initial_state": "STOPPED"}))
         offsets = [{"partition": {"server_id": prefix}, "offset": {"resume_token": token}}]
         _retried(lambda: connect.patch(f"/connectors/{run}/offsets", json={"offsets": offsets}))

@@ -49,6 +49,7 @@ PLAIN_MEANINGS = {
     "MILLRACE_COLLECTION_MAX_LINE_BYTES": "Of one line of a bulk body.",
     "MILLRACE_COLLECTION_MERCHANT_CACHE_SECONDS": "The same of a merchant.",
     "MILLRACE_COLLECTION_USER_CACHE_SECONDS": "The same of a user.",
+    "MILLRACE_CONNECT_PASSWORD": "Password of that user; the worker's container needs both too.",
     "MILLRACE_CONNECT_URL": "REST API of any worker of the cluster.",
     "MILLRACE_KAFKA_BOOTSTRAP": "Brokers, comma-separated.",
     "MILLRACE_MONGO_ADMIN_URI": "MongoDB as its administrator, for `mongo-init` only.",

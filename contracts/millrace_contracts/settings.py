@@ -192,9 +192,23 @@ def _escaped(value: str) -> str:
 
 
 class ConnectSettings(Settings, group="CONNECT"):
-    """Kafka Connect's REST API."""
+    """Kafka Connect: its REST API, and which optional connectors run."""
 
     url: str = "http://127.0.0.1:8083"
+    """REST API of any worker of the cluster."""
+    username: str = ""
+    """User of the REST API; empty where the cluster asks for no login."""
+    password: str = Field("", repr=False)
+    enable: str = ""
+    """Comma-separated connectors to run although their file says ``absent``, for example ``payments``."""
+
+    def login(self) -> tuple[str, str] | None:
+        """User and password, where there is a user."""
+        return (self.username, self.password) if self.username else None
+
+    def enabled(self) -> frozenset[str]:
+        """``enable`` as names."""
+        return frozenset(name.strip() for name in self.enable.split(",") if name.strip())
 
 
 class CassandraSettings(Settings, group="CASSANDRA"):

@@ -23,9 +23,9 @@ class Cancelled(StackError):
     """The wait was given up because the whole start was."""
 
 
-def http_ok(url: str) -> Probe:
-    """A probe that wants a 200 from a URL."""
-    return lambda: httpx.get(url, timeout=2.0, trust_env=False).status_code == httpx.codes.OK
+def http_ok(url: str, login: tuple[str, str] | None = None) -> Probe:
+    """A probe that wants a 200 from a URL, logged in as ``login`` (user, password) where there is one."""
+    return lambda: httpx.get(url, timeout=2.0, trust_env=False, auth=login).status_code == httpx.codes.OK
 
 
 def tcp_answers(port: int, request: bytes, expected: bytes) -> Probe:

@@ -45,12 +45,16 @@ _REPEATABLE = frozenset(["GET", "PUT", "DELETE"])
 
 
 class ConnectClient:
-    """One Connect cluster; any of its workers answers for all. Safe to share between threads."""
+    """One Connect cluster; any of its workers answers for all. Safe to share between threads.
+
+    ``login`` is user and password, where the cluster asks for them.
+    """
 
     def __init__(
         self,
         url: str,
         *,
+        login: tuple[str, str] | None = None,
         hide: Callable[[str], str] = lambda text: text,
         patience: float = PATIENCE,
         transport: httpx.BaseTransport | None = None,
@@ -60,7 +64,7 @@ class ConnectClient:
         self.url = url.rstrip("/")
         self._hide, self._patience, self._sleep, self._clock = hide, patience, sleep, clock
         timeout = httpx.Timeout(READ_TIMEOUT, connect=5.0)
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, transport=transport, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, auth=login, timeout=timeout, transport=transport, trust_env=False)
 
     def __enter__(self) -> ConnectClient:
         return self
@@ -244,6 +248,11 @@ class ConnectClient:
 
     def _failure(self, answer: httpx.Response, path: str) -> errors.ConnectError:
         status, said = answer.status_code, self._hide(_said(answer))
+        if status == httpx.codes.UNAUTHORIZED:
+            return errors.LoginError(
+                f"Kafka Connect at {self.url} refuses the login; "
+                "set MILLRACE_CONNECT_USERNAME and MILLRACE_CONNECT_PASSWORD to one of its users"
+            )
         if status == httpx.codes.NOT_FOUND:
             return errors.NotFoundError(f"{said} (at {self.url})")
         if status == httpx.codes.CONFLICT:

@@ -26,6 +26,12 @@ class UnreachableError(ConnectError):
     exit_code = exit_codes.UNAVAILABLE
 
 
+class LoginError(ConnectError):
+    """The REST API knows no such user and password."""
+
+    exit_code = exit_codes.USAGE
+
+
 class RebalancingError(ConnectError):
     """The cluster kept answering 409 for a rebalance until the time was over."""
 

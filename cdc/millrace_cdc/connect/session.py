@@ -51,5 +51,5 @@ def opened(environ: Mapping[str, str], *, patience: float = PATIENCE) -> Iterato
     """
     settings, names, redactor = AdminSettings.load(environ), NamesSettings.load(environ), Redactor(environ)
     declared = declarations.load(settings.folder(), names, settings.enabled())
-    with ConnectClient(settings.url, hide=redactor.text, patience=patience) as client:
+    with ConnectClient(settings.url, login=settings.login(), hide=redactor.text, patience=patience) as client:
         yield Session(client, names, declared, redactor)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import sysconfig
 from pathlib import Path
 
-from millrace_contracts.settings import Settings, SettingsError
+from millrace_contracts.settings import ConnectSettings, SettingsError
 
 _FOLDER = "connect-config"
 
 
-class AdminSettings(Settings, group="CONNECT"):
+class AdminSettings(ConnectSettings, group="CONNECT"):
     """Which Connect cluster, and what is declared for it."""
 
-    url: str = "http://127.0.0.1:8083"
-    """REST API of any worker of the cluster."""
     config_dir: str = ""
     """Folder of the declared connectors; default connect-config/ of the checkout, else of the installed distribution."""
-    enable: str = ""
-    """Comma-separated connectors to run although their file says ``absent``, for example ``payments``."""
 
     def folder(self) -> Path:
         """The folder of the declared connectors.
@@ -39,7 +35,3 @@ class AdminSettings(Settings, group="CONNECT"):
             if folder.is_dir():
                 return folder
         raise SettingsError(self.variable("config_dir"), f"is not set, and there is no {_FOLDER}/ beside this program; name the folder")
-
-    def enabled(self) -> frozenset[str]:
-        """``enable`` as names."""
-        return frozenset(name.strip() for name in self.enable.split(",") if name.strip())

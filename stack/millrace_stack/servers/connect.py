@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from millrace_stack.processes import ProcessSpec
@@ -10,6 +12,8 @@ from millrace_stack.servers.base import Context, Server, java_command, log4j2_co
 from millrace_stack.servers.mongo import variable
 
 _DEBEZIUM_URI = variable("debezium")
+_LOGIN = "MILLRACE_CONNECT_PASSWORD"
+_USER = "millrace"
 _WORKER_FILE = Path("connect-config") / "worker.properties"
 
 DEFAULTS = {
@@ -22,7 +26,9 @@ DEFAULTS = {
     "offset.storage.topic": "millrace.connect.offsets",
     "status.storage.topic": "millrace.connect.status",
     "exactly.once.source.support": "enabled",
-    "connector.client.config.override.policy": "All",
+    "connector.client.config.override.policy": "Allowlist",
+    "connector.client.config.override.allowlist": "compression.type,linger.ms,batch.size,buffer.memory,max.request.size",
+    "rest.extension.classes": "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension",
     "offset.flush.interval.ms": "1000",
     "config.providers": "env",
     "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
@@ -32,7 +38,7 @@ DEFAULTS = {
 
 
 class Connect(Server):
-    """The worker."""
+    """The worker, with a login for its REST API: other users of this machine reach the port too."""
 
     name = "connect"
     ports = ("connect",)
@@ -50,7 +56,7 @@ class Connect(Server):
             context.settings.connect_heap_mb,
             [f"{context.artefacts['connect']}/*"],
             "org.apache.kafka.connect.cli.ConnectDistributed",
-            [log4j2_config(data), "-Djava.awt.headless=true"],
+            [log4j2_config(data), "-Djava.awt.headless=true", _jaas(data, context.secrets[_LOGIN])],
             [str(properties)],
         )
         return ProcessSpec(
@@ -64,11 +70,25 @@ class Connect(Server):
 
     def healthy(self, context: Context) -> Probe:
         """The worker's own /health: 200 once it has joined its group and read its configuration topic."""
-        return http_ok(f"{_url(context)}/health")
+        return http_ok(f"{_url(context)}/health", (_USER, context.secrets[_LOGIN]))
 
     def endpoints(self, context: Context) -> dict[str, str]:
-        """The REST API."""
-        return {"MILLRACE_CONNECT_URL": _url(context)}
+        """The REST API and its user."""
+        return {"MILLRACE_CONNECT_URL": _url(context), "MILLRACE_CONNECT_USERNAME": _USER}
+
+    def new_secrets(self, ports: Mapping[str, int], known: Mapping[str, str]) -> dict[str, str]:
+        """The password of that user."""
+        return {_LOGIN: known.get(_LOGIN) or secrets.token_urlsafe(24)}
+
+
+def _jaas(data: Path, password: str) -> str:
+    """The users of the REST API, in files: a command line is readable for everybody. Answers the JVM flag."""
+    users, jaas = data / "rest-users", data / "jaas.conf"
+    users.touch(0o600)
+    users.write_text(f"{_USER}={password}\n")
+    module = "org.apache.kafka.connect.rest.basic.auth.extension.PropertyFileLoginModule"
+    jaas.write_text(f'KafkaConnect {{ {module} required file="{users}"; }};\n')
+    return f"-Djava.security.auth.login.config={jaas}"
 
 
 def _url(context: Context) -> str:

@@ -17,6 +17,7 @@ from pymongo import MongoClient
 
 from millrace_cdc.connect.cli import connect
 from millrace_cdc.connect.client import ConnectClient
+from millrace_contracts.settings import ConnectSettings
 from millrace_mongo_init.cli import mongo_init
 from tests.support.servers import unique_names
 from tests.support.waiting import wait_until
@@ -41,7 +42,7 @@ def environ(mongo_server: Settings, connect_server: Settings) -> Iterator[Settin
     done = CliRunner().invoke(mongo_init, ["apply"], obj=own, standalone_mode=False)
     assert done.return_value == 0, done.output
     yield own
-    with ConnectClient(own["MILLRACE_CONNECT_URL"]) as client:
+    with client_of(own) as client:
         for name in client.names():
             if name.startswith(own["MILLRACE_NAMES_TOPIC_PREFIX"]):
                 client.delete(name)
@@ -52,6 +53,12 @@ def database(environ: Settings) -> Iterator[Any]:
     """The source database, as its administrator."""
     with MongoClient[dict[str, Any]](environ["MILLRACE_MONGO_ADMIN_URI"], tz_aware=True) as client:
         yield client[environ["MILLRACE_NAMES_DATABASE"]]
+
+
+def client_of(environ: Settings) -> ConnectClient:
+    """A client of the worker, logged in."""
+    settings = ConnectSettings.load(environ)
+    return ConnectClient(settings.url, login=settings.login())
 
 
 def run(environ: Settings, *arguments: str) -> Result:

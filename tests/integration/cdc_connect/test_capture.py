@@ -12,9 +12,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 
-from millrace_cdc.connect.client import ConnectClient
 from millrace_contracts.documents import MERCHANT_CAPTURED_FIELDS, USER_SENSITIVE_FIELDS
-from tests.integration.cdc_connect.conftest import Record, Settings, run
+from tests.integration.cdc_connect.conftest import Record, Settings, client_of, run
 from tests.support.merchants import SEOUL_BOOKS
 
 pytestmark = pytest.mark.stack
@@ -182,7 +181,7 @@ def test_a_second_apply_changes_nothing(applied: Settings, merchants: list[Recor
 
 
 def test_no_secret_is_stored_in_the_cluster_or_printed(applied: Settings, passwords: list[str]) -> None:
-    with ConnectClient(applied["MILLRACE_CONNECT_URL"]) as client:
+    with client_of(applied) as client:
         for name in client.names():
             stored = json.dumps([client.config(name), [task.config for task in client.tasks(name)]])
             assert not [password for password in passwords if password in stored]

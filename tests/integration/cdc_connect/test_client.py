@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from millrace_cdc.connect.client import ConnectClient
-from tests.integration.cdc_connect.conftest import Settings
+from tests.integration.cdc_connect.conftest import Settings, client_of
 from tests.unit.cdc_connect.client_contract import ClientContract
 from tests.unit.cdc_connect.fake_connect import CLASS
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture(scope="module")
 def client(connect_server: Settings) -> Iterator[ConnectClient]:
-    with ConnectClient(connect_server["MILLRACE_CONNECT_URL"]) as client:
+    with client_of(connect_server) as client:
         yield client
 
 

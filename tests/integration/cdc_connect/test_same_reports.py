@@ -17,7 +17,6 @@ from pymongo.client_session import ClientSession
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from millrace_cdc.connect.client import ConnectClient
 from millrace_cdc.topics_cli import topics
 from millrace_contracts.settings import NamesSettings
 from millrace_contracts.topics import declared
@@ -28,7 +27,7 @@ from millrace_processors.lake import Lake
 from millrace_processors.query.engine import Limits, SparkEngine
 from millrace_processors.query.rewriting import Scope, rewrite
 from millrace_processors.settings import Config
-from tests.integration.cdc_connect.conftest import Settings, read_topic, run
+from tests.integration.cdc_connect.conftest import Settings, client_of, read_topic, run
 from tests.integration.cdc_replay.conftest import payment, relay
 from tests.integration.processors.conftest import Place
 from tests.support.merchants import SEOUL_BOOKS
@@ -56,7 +55,7 @@ def installations(
         names = {topic.name for topic in declared(NamesSettings.load(own))}
         wait_until(lambda: names <= admin.list_topics(timeout=60).topics.keys(), 60, "every topic is known to the broker")  # noqa: B023
     yield both[0], both[1]
-    with ConnectClient(shared["MILLRACE_CONNECT_URL"]) as client:
+    with client_of(shared) as client:
         for name in client.names():
             if name.startswith(both[1]["MILLRACE_NAMES_TOPIC_PREFIX"]):
                 client.delete(name)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import orjson
 import pytest
 from bson.int64 import Int64
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, WriteError
 
 from millrace_contracts.values.currencies import TAKEN
 from millrace_mongo_init.cli import mongo_init
+from tests.integration.mongo_init.conftest import Settings, as_role, run
 
-Settings = dict[str, str]
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PAYMENT = {
     "_id": "p1",
@@ -33,45 +33,9 @@ PAYMENT = {
 }
 
 
-@pytest.fixture
-def environ(mongo_server: Settings, names: Settings) -> Settings:
-    return {**mongo_server, **names}
-
-
-@pytest.fixture
-def database(environ: Settings) -> str:
-    return environ["MILLRACE_NAMES_DATABASE"]
-
-
-@pytest.fixture
-def admin(environ: Settings, database: str) -> Iterator[MongoClient]:
-    with MongoClient(environ["MILLRACE_MONGO_ADMIN_URI"]) as client:
-        yield client
-        client.drop_database(database)
-        for role in client.admin.command("rolesInfo", 1)["roles"]:
-            if role["role"].endswith(f"_{database}"):
-                client.admin.command("dropRole", role["role"])
-
-
-def run(environ: Settings, *arguments: str) -> tuple[Result, int]:
-    result = CliRunner().invoke(mongo_init, arguments, obj=environ, standalone_mode=False)
-    assert result.exception is None, result.output
-    return result, result.return_value
-
-
-def as_role(environ: Settings, role: str) -> MongoClient:
-    return MongoClient(environ[f"MILLRACE_MONGO_{role.upper()}_URI"])
-
-
 def passwords(environ: Settings) -> list[str]:
     uris = [value for name, value in environ.items() if name.startswith("MILLRACE_MONGO_") and name.endswith("_URI")]
     return [uri.split("://")[1].split("@")[0].split(":")[1] for uri in uris]
-
-
-@pytest.fixture
-def applied(environ: Settings, admin: MongoClient) -> Settings:
-    assert run(environ, "apply")[1] == 0
-    return environ
 
 
 def test_a_plan_after_apply_is_empty_and_no_password_is_printed(environ: Settings, admin: MongoClient) -> None:

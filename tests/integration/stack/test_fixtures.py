@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from millrace_contracts.settings import ConnectSettings
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.stack
@@ -40,7 +41,8 @@ def test_kafka_commits_transactions_and_makes_no_topic_by_itself(kafka_server: d
 
 
 def test_connect_offers_the_debezium_connector_for_mongodb(connect_server: dict[str, str]) -> None:
-    plugins = httpx.get(f"{connect_server['MILLRACE_CONNECT_URL']}/connector-plugins", trust_env=False).json()
+    url, login = connect_server["MILLRACE_CONNECT_URL"], ConnectSettings.load(connect_server).login()
+    plugins = httpx.get(f"{url}/connector-plugins", trust_env=False, auth=login).json()
     assert "io.debezium.connector.mongodb.MongoDbConnector" in [plugin["class"] for plugin in plugins]
 
 

@@ -53,6 +53,16 @@ def test_the_worker_may_read_the_variables_that_connectors_name(short: str) -> N
             assert re.fullmatch(allowed[1], variable)
 
 
+def test_the_worker_asks_for_a_login_and_lets_connectors_set_what_they_declare() -> None:
+    lines = (SHIPPED / "worker.properties").read_text().splitlines()
+    worker = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert worker["rest.extension.classes"].endswith(".BasicAuthSecurityRestExtension")
+    assert worker["connector.client.config.override.policy"] == "Allowlist"
+    allowed = set(worker["connector.client.config.override.allowlist"].split(","))
+    used = {key.split(".override.")[1] for item in shipped().values() for key in item.config if ".override." in key}
+    assert used == allowed
+
+
 def test_events_and_offsets_commit_together() -> None:
     assert "\nexactly.once.source.support=enabled\n" in (SHIPPED / "worker.properties").read_text()
     assert {item.config["exactly.once.support"] for item in shipped().values()} == {"required"}

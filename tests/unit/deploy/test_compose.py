@@ -172,6 +172,6 @@ def test_every_mounted_file_is_there() -> None:
 
 def test_scripts_in_deploy_can_be_run() -> None:
     scripts: list[Path] = [DEPLOY / "make-secrets", *(path for path in DEPLOY.rglob("*") if path.name in {"start", "ready", "probe"})]
-    assert len(scripts) == 6
+    assert len(scripts) == 7
     for script in scripts:
         assert script.stat().st_mode & 0o111, script
