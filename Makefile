@@ -2,9 +2,14 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# Files of tests run side by side: each lane has servers of its own, which take 5 GiB.
+LANES := 2
 EXTRAS := mongo-init collection cdc processors graphql tracing stack build node
 
-.PHONY: help setup prerequisites demo test test-unit chaos lint format docs lock graphiql browser bench clean
+# Hundreds of processes start in a test run: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup prerequisites demo test test-unit properties chaos lint format docs lock graphiql browser bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,11 +30,14 @@ graphiql: $(STAMP) ## Build GraphiQL's files from its npm package
 demo: setup ## The whole pipeline here, on real baskets; CHECK=1 compares with the truth and stops
 	@$(VENV)/bin/millrace demo $(if $(CHECK),--check) $(DEMO_ARGS)
 
-test: setup ## All tests: unit, integration, e2e (real servers)
-	@$(PY) -m pytest tests/unit tests/integration tests/e2e $(PYTEST_ARGS)
+test: setup test-unit ## All tests: unit, integration, e2e (real servers)
+	@$(PY) -m pytest tests/e2e tests/integration --numprocesses $(LANES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-unit: $(STAMP) ## The tests that need no server
 	@$(PY) -m pytest tests/unit --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+properties: $(STAMP) ## The tests that need no server, with forty times the examples
+	@MILLRACE_TEST_EXAMPLES=40 $(PY) -m pytest tests/unit --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 chaos: setup ## Kill servers and jobs in mid-replay and compare with the truth
 	@bash scripts/optional nginx

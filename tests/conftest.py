@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from millrace_processors.session import build
 from millrace_processors.settings import Config
+from tests.support.examples import examples
 from tests.support.servers import Servers, close_home, open_home, unique_names
 
 
@@ -24,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     zoneinfo.reset_tzpath(to=())  # expected values follow the pinned table of zones, not this host's
     os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
-    settings.register_profile("millrace", deadline=None)
+    settings.register_profile("millrace", deadline=None, max_examples=examples())
     settings.load_profile("millrace")
     # A shell starts what runs in its background with SIGINT ignored, which every process under test would inherit.
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from tests.integration.cdc_connect.conftest import Record, Settings, run
+from tests.support.examples import examples
 from tests.support.servers import unique_names
 
 pytestmark = pytest.mark.stack
@@ -95,7 +96,7 @@ def fits(collection: str, path: str, kind: str) -> bool:
 
 @pytest.mark.parametrize("collection", ["merchants", "users"])
 @given(data=st.data())
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.data_too_large])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.data_too_large])
 def test_what_fits_stays_and_what_does_not_says_its_type(events: Collection[Any], collection: str, data: st.DataObject) -> None:  # I4
     cases = data.draw(st.lists(documents(collection), min_size=1, max_size=12))
     for fields, found in zip(cases, through(events, collection, [built(fields) for fields in cases]), strict=True):

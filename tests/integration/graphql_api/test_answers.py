@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.integration.graphql_api.conftest import Api, run
 from tests.integration.graphql_api.store import Paid, Store, Written
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.stack
 
@@ -145,7 +146,7 @@ def test_two_tenants_at_random_never_see_each_others_rows(environ: dict[str, str
         store.reports([store.row(merchant, at(0, 10 * n), "USD", Written([Paid(amount * (n + 1), merchant)]), 1) for n in range(12)])
     steps = st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("AB"), st.integers(0, 11), st.booleans()), min_size=1, max_size=12)
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
     @given(steps)
     def check(walk: list[tuple[str, str, int, bool]]) -> None:
         async def scenario(api: Api) -> None:

@@ -29,6 +29,7 @@ from millrace_graphql.ranges.report_store import ReportStore
 from tests.integration.graphql_api.conftest import Api, run, until
 from tests.integration.graphql_api.store import Paid, Store, Written
 from tests.integration.graphql_api.test_report_store import written
+from tests.support.examples import examples
 from tests.unit.graphql_api.facts import DAY, WINDOW, oracle, reports
 from tests.unit.graphql_api.shelf import Facts
 from tests.unit.graphql_api.test_compose import DAYS, FACTS, START, ZONES
@@ -98,7 +99,7 @@ NUMBERS = itertools.count()
 
 
 @given(FACTS, LATE, SOME_DAYS, SOME_DAYS, SOME_DAYS, st.sampled_from(ZONES), st.sampled_from(list(Grain)), st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_every_answer_is_that_of_the_facts_whichever_days_are_packed(  # I7
     store: Store,
     read: Read,
@@ -158,7 +159,7 @@ def interleavings(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 
 @given(interleavings())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_in_any_order_of_writers_no_reader_sees_less_than_the_newest_reports(  # I7
     store: Store, read: Read, steps: list[tuple[str, int, int]]
 ) -> None:

@@ -24,6 +24,7 @@ from tests.integration.graphql_api.store import Paid, Store, Written
 from tests.integration.graphql_api.test_process import serving, wait_for
 from tests.integration.graphql_api.test_subscriptions import QUERY as CHANGES
 from tests.integration.graphql_api.test_subscriptions import connected, subscribe
+from tests.support.examples import examples
 
 __all__ = ["environ", "store"]
 pytestmark = pytest.mark.stack
@@ -225,7 +226,7 @@ def test_tenants_at_random_never_find_each_others_rows_in_any_cache(server: Serv
     seen: set[str] = set()
     steps = st.tuples(st.sampled_from(list(CALLERS)), st.sampled_from(list(AMOUNTS)), st.integers(0, 1), st.sampled_from(WAYS))
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(steps, min_size=1, max_size=10), st.booleans())
     def check(walk: list[tuple[str, str, int, str]], with_etags: bool) -> None:
         for caller, merchant, window, way in walk:

@@ -16,6 +16,7 @@ from millrace_processors.decoding import decode
 from millrace_processors.facts import COLUMNS, derive
 from millrace_processors.lookups import needed, retractions
 from tests.integration.processors.events import MINUTE, SECOND, T0, change, flattened, payment, records, refund
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.stack
 
@@ -109,7 +110,7 @@ def test_the_engines_fact_ids_are_those_of_the_contract(spark: SparkSession) -> 
 
 
 @given(st.lists(st.tuples(st.none() | st.integers(1880, 2040), st.integers(1970, 2099)), min_size=1, max_size=60))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 def test_the_engines_age_bands_are_those_of_the_contract(spark: SparkSession, cases: list[tuple[int | None, int]]) -> None:
     events = [
         change("c", payment(f"p{number}", user={"birthYear": born}, paidAt=int(datetime(year, 6, 1, tzinfo=UTC).timestamp() * 1000)))

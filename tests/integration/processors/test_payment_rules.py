@@ -22,6 +22,7 @@ from millrace_processors.decoding import decode
 from millrace_processors.scope import Scope
 from millrace_stack.truth.mongo import MongoTruth
 from tests.integration.processors.events import SECOND
+from tests.support.examples import examples
 from tests.support.hostile_payments import captured, counted, payments, refused
 
 pytestmark = pytest.mark.stack
@@ -57,7 +58,7 @@ def test_mongodb_refuses_and_counts_what_the_oracle_does(collection: Any, docume
     assert set(found) <= asked
 
 
-@settings(parent=_settings, max_examples=4)
+@settings(parent=_settings, max_examples=examples(4))
 @given(documents=payments(60))
 def test_the_truth_counts_what_the_oracle_does(
     collection: Any, mongo_server: dict[str, str], names: dict[str, str], documents: list[bytes]
@@ -82,7 +83,7 @@ def test_the_truth_counts_what_the_oracle_does(
         truth.close()
 
 
-@settings(parent=_settings, max_examples=2)
+@settings(parent=_settings, max_examples=examples(2))
 @given(documents=payments(120))
 def test_the_decoder_refuses_and_counts_what_the_oracle_does(spark: SparkSession, documents: list[bytes]) -> None:
     images = [captured(raw) for raw in documents]

@@ -45,6 +45,7 @@ from millrace_processors.query.settings import QuerySettings
 from millrace_stack.demo import replay as demo
 from millrace_stack.errors import StackError
 from millrace_stack.home import Home
+from tests.support.examples import examples
 from tests.support.instant_texts import ALMOST_INSTANTS, NO_INSTANTS, OUT_OF_REACH
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -101,7 +102,7 @@ COMMANDS = (
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.one_of(ALMOST_INSTANTS, st.text(max_size=40), st.from_regex(r"-?[0-9]{1,30}[.smhd]?[0-9]{0,30}", fullmatch=True)))
 @example("9" * 5_000)
 @example("-" + "9" * 5_000 + "d")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.unit.collection.fake_store import FakeStore
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +51,7 @@ JSON = st.recursive(
 
 
 @given(field=st.sampled_from([*PAYMENT, "id", "userId", "points", "status", "device", "x"]), value=JSON)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(75))
 async def test_whatever_stands_in_a_field_it_is_taken_or_named(client: httpx.AsyncClient, field: str, value: object) -> None:
     answer = await client.post("/v1/payments", json={**PAYMENT, field: value})
     if answer.status_code in (400, 422):

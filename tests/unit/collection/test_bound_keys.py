@@ -16,6 +16,7 @@ from millrace_collection.identity import Identity, make_key
 from millrace_collection.problems import Problem
 from millrace_collection.services import Services
 from millrace_contracts.identity import SCOPE_PAYMENTS_READ, SCOPE_PAYMENTS_WRITE, SCOPES
+from tests.support.examples import examples
 from tests.unit.collection.conftest import NOW, Clock
 from tests.unit.collection.fake_store import FakeStore
 
@@ -103,7 +104,7 @@ KINDS = ("create", "refund", "status", "read", "merchant", "readMerchant", "bulk
     status=st.sampled_from(["pending", "succeeded", "failed"]),
     repeated=st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
 async def test_beyond_its_merchants_a_key_changes_nothing_and_learns_nothing(
     services: Services, kind: str, there: bool, status: str, repeated: bool
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace_collection.cli import collection
+from tests.support.examples import examples
 from tests.unit.collection.fake_store import FakeStore
 
 pytestmark = pytest.mark.anyio
@@ -191,7 +192,7 @@ async def test_control_characters_are_refused_in_every_text(
 
 
 @given(text=st.text(st.sampled_from("a\x1b\x85\n") | st.characters(codec="utf-8"), min_size=1, max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(10), deadline=None)
 async def test_no_text_with_a_control_character_is_ever_stored(client: httpx.AsyncClient, store: FakeStore, text: str) -> None:
     for method, path, body, field in FIELDS:
         await client.request(method, path, content=with_text(body, field, text), headers=JSON)

@@ -24,6 +24,7 @@ from millrace_graphql.ranges.chunk_memory import ChunkMemory
 from millrace_graphql.ranges.columns import Group, Table
 from millrace_graphql.schema.query import build_schema
 from millrace_graphql.settings import ApiSettings
+from tests.support.examples import examples
 
 SCHEMA = build_schema()
 WIDE = "\U0001f600"  # four bytes a character
@@ -47,7 +48,7 @@ def measured() -> Iterator[Measured]:
         tracemalloc.stop()
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(12))
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3_000)), max_size=60), st.integers(1, 20))
 def test_a_bounded_cache_keeps_the_last_used_that_fit(puts: list[tuple[int, int]], most: int) -> None:
     capacity = 20_000

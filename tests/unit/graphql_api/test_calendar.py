@@ -11,6 +11,7 @@ from millrace_contracts.values.zones import names, rules
 from millrace_contracts.windows import from_ms, to_ms
 from millrace_graphql.ranges.calendar import Grain, Preset, boundaries, preset_range
 from millrace_graphql.ranges.plan import Range
+from tests.support.examples import examples
 
 FIVE_MINUTES = 300_000
 HOUR, DAY = 3_600_000, 86_400_000
@@ -49,7 +50,7 @@ def walked(grain: Grain, zone: str, start: int, end: int) -> list[int]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(
     st.sampled_from([Grain.HOUR, Grain.DAY, Grain.WEEK, Grain.MONTH]),
     st.one_of(st.sampled_from(CHANGEFUL), st.sampled_from(sorted(names()))),

@@ -30,6 +30,7 @@ from millrace_graphql.http.planned import execute
 from millrace_graphql.http.plans import MOST_SELECTIONS, compiled
 from millrace_graphql.schema.query import build_schema as own_schema
 from millrace_graphql.settings import ApiSettings
+from tests.support.examples import examples
 
 COMMON = """
   count(by: Int = 3, times: Int): Int!
@@ -185,7 +186,7 @@ async def both(schema: GraphQLSchema, text: str, variables: dict[str, Any], seed
 # Both ways leave the coroutines of an object's other fields where a field that may not be null fails at once.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(37), deadline=None)
 @given(
     documents(), st.fixed_dictionaries({"yes": st.booleans()}, optional={"no": st.booleans(), "n": st.integers(0, 9)}), st.integers(0, 999)
 )

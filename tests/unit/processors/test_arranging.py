@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from millrace_processors.arranging import FACT_BITS, ORDER, settled
 from millrace_processors.arrow_batches import whole_facts, whole_reports
+from tests.support.examples import examples
 from tests.unit.processors.test_reports import FACTS, arranged, by_definition, fact, in_pieces
 
 
@@ -30,7 +31,7 @@ def numbered(facts: list[dict[str, Any]], keys: int, seed: int) -> pa.RecordBatc
 
 
 @given(FACTS, st.lists(st.integers(1, 7), min_size=40, max_size=40), st.integers(1, 6), st.integers(0, 99))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_reports_are_the_same_however_many_facts_and_keys_share_a_number(  # I6
     facts: list[dict[str, Any]], cuts: list[int], keys: int, seed: int
 ) -> None:

@@ -18,6 +18,7 @@ from millrace_contracts.facts import DIMENSIONS
 from millrace_processors import traits
 from millrace_processors.arrow_batches import whole_facts, whole_reports
 from millrace_processors.reports import Reports, compute
+from tests.support.examples import examples
 
 WINDOW = 1_764_000_000_000_000
 TYPES = {"window_start": pa.timestamp("us", tz="UTC"), traits.NAME: pa.binary()} | dict.fromkeys(
@@ -160,7 +161,7 @@ FACTS = st.lists(
 
 
 @given(FACTS, st.lists(st.integers(1, 7), min_size=40, max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_every_report_follows_its_definition_however_the_facts_are_cut_into_batches(facts: list[dict[str, Any]], cuts: list[int]) -> None:
     assert in_pieces(arranged(facts), cuts) == by_definition(facts)
 

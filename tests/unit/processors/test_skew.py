@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from millrace_processors import rollups, skew
 from millrace_processors.reports import Reports, compute
+from tests.support.examples import examples
 from tests.unit.processors.test_reports import FACTS, arranged, by_definition, fact, row
 
 
@@ -25,7 +26,7 @@ def reports(found: Iterator[Reports]) -> dict[tuple[str, int, str], dict[str, An
 
 
 @given(FACTS, st.integers(1, 5), st.integers(1, 4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(), deadline=None)
 def test_pieces_give_what_all_facts_give(facts: list[dict[str, Any]], parts: int, size: int) -> None:  # I6
     whole, rows = list[Reports](), list[tuple[str, int, str, bytes]]()
     for part in range(parts):

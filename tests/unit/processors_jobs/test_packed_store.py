@@ -17,6 +17,7 @@ from millrace_processors import packed_store, rollups
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.report_store import Target
 from millrace_processors.reports import Reports, compute
+from tests.support.examples import examples
 from tests.unit.processors_jobs.facts import START_MS, WINDOW_MS, arranged, some
 
 DAY_MS = 86_400_000
@@ -59,7 +60,7 @@ def test_a_clock_that_is_behind_what_is_complete_is_not_believed(monkeypatch: py
 
 
 @given(st.integers(0, 10**6), st.integers(1, 300), st.integers(1, 700), st.integers(1, 60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_packed_rows_hold_each_report_however_the_facts_came_in_batches(seed: int, count: int, windows: int, size: int) -> None:  # I6
     batch = arranged(some(seed, count, windows=windows), WINDOW_MS)
     # Facts sorted by merchant, start and currency, as the job sorts them.

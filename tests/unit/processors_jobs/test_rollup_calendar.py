@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from millrace_contracts.values.zones import names, rules
+from millrace_contracts.values.zones import data, names, rules
 from millrace_contracts.windows import from_ms, to_ms
 from millrace_graphql.ranges.calendar import days
 from millrace_processors.rollup_calendar import NONE, closed_days, day_starts
+from tests.support.examples import TIMES
 
 HOUR_MS = 3_600_000
+YEARS = (1995, 2011, 2026)
 
 
 def ms(text: str) -> int:
@@ -59,8 +61,11 @@ def test_days_have_the_length_that_the_clocks_give_them(zone: str, around: str, 
 
 
 def test_every_zone_has_the_days_of_the_api() -> None:
-    for zone in sorted(names()):
-        for year in (1995, 2011, 2026):
+    different = {data(zone): zone for zone in sorted(names())}  # many zones are one table under two names
+    assert len(different) > 300
+    for at, zone in enumerate(different.values()):
+        # Each zone in one of the years; in all of them where there is time for it.
+        for year in YEARS if TIMES > 1 else YEARS[at % len(YEARS) :][:1]:
             start, end = ms(f"{year}-01-01T00:00:00+00:00"), ms(f"{year}-12-31T00:00:00+00:00")
             found = day_starts(zone, start, end)
             theirs, _ = days(zone, start, end)

@@ -15,6 +15,7 @@ from millrace_contracts.reports import BREAKDOWNS, COUNTERS
 from millrace_processors import rollups
 from millrace_processors.arrow_batches import whole_reports
 from millrace_processors.reports import Reports, compute
+from tests.support.examples import examples
 from tests.unit.processors_jobs.facts import HOUR_MS, WINDOW_MS, arranged, some
 
 DAY_MS = 24 * HOUR_MS
@@ -46,7 +47,7 @@ def cut(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 400), st.integers(1, 150), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_the_merge_of_ten_minute_reports_is_what_all_facts_give(seed: int, count: int, windows: int, size: int) -> None:
     facts = some(seed, count, windows=windows)
     for length_ms in (HOUR_MS, DAY_MS):
@@ -58,7 +59,7 @@ def test_the_merge_of_ten_minute_reports_is_what_all_facts_give(seed: int, count
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_days_are_the_same_from_hours_as_from_ten_minutes(seed: int) -> None:
     reports = compute(arranged(some(seed, 300, windows=300), WINDOW_MS))
     assert rows(longer(longer(reports, HOUR_MS), DAY_MS)) == rows(longer(reports, DAY_MS))

@@ -18,6 +18,7 @@ from sqlglot import exp
 
 from millrace_processors.query.errors import RefusedError
 from millrace_processors.query.rewriting import Scope, Statement, Table, rewrite
+from tests.support.examples import examples
 from tests.unit.processors_query.history import DAYS, T0, facts, newest
 from tests.unit.processors_query.questions import sources
 
@@ -71,7 +72,7 @@ def answer(made: duckdb.DuckDBPyConnection, statement: Statement) -> Counter[tup
     return Counter(made.execute(sql, used or None).fetchall())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(15))
 @given(sources())
 def test_a_query_sees_what_it_would_see_if_no_other_tenant_existed(
     everyone: duckdb.DuckDBPyConnection, ours_alone: duckdb.DuckDBPyConnection, sql: str
