@@ -53,7 +53,7 @@ def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None
     """
     config = QueryConfig.load(environ)
     metrics = Metrics()
-    held: dict[str, SparkEngine] = {}
+    held: list[Callable[[], tuple[bool, str]]] = []
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -65,9 +65,10 @@ def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None
             service = QueryService(config.query, engine, metrics, CompleteThrough(config.engine), engine.abandon)
             rest = Rest(service, Gate(config.token), config.query, RuntimeSettings.load(environ).body_seconds)
             app.router.routes.extend(rest.routes())
-            held["engine"] = engine
             metrics.zone_rules.labels("java", engine.zone_release()).set(1)
             service.start()
+            # The service first: an engine whose slots are all stuck may not answer.
+            held.extend((service.ready, engine.ready))
             threading.Thread(target=engine.warm, name="query-warm-up", daemon=True).start()
             log.info("query.ready", results=config.query.results)
             yield
@@ -75,8 +76,10 @@ def create_app(environ: Mapping[str, str], open_engine: OpenEngine | None = None
             await run_in_threadpool(engine.cancel, WARM)
 
     async def ready(request: Request) -> Response:
-        engine = held.get("engine")
-        good, detail = (False, "Spark is starting") if engine is None else await run_in_threadpool(engine.ready)
+        good, detail = bool(held), "Spark is starting"
+        for look in held:
+            if good:
+                good, detail = await run_in_threadpool(look)
         return Response(orjson.dumps({"ready": good, "detail": detail}), 200 if good else 503, media_type="application/json")
 
     async def health(request: Request) -> Response:

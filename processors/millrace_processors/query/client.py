@@ -13,6 +13,8 @@ from millrace_processors.errors import CommandError, ProcessorsError, Unavailabl
 
 DEFAULT_URL = "http://127.0.0.1:8085"
 WAIT_SECONDS = 10
+AWAY_SECONDS = 120.0
+"""How long a service that replaces its engine may be away from a caller that waits."""
 PAGE = 10_000
 
 
@@ -78,11 +80,23 @@ class Client:
         Raises:
             FailedError: it ended without a result.
         """
-        while (job := self.job(job_id, WAIT_SECONDS))["state"] in ("queued", "running"):
-            pass
+        job = self.job(job_id, WAIT_SECONDS)
+        while job["state"] in ("queued", "running"):
+            job = self._still(job_id)
         if job["state"] != "done":
             raise FailedError(f"the query is {job['state']}: {job.get('error', {}).get('detail', 'no result')}")
         return job
+
+    def _still(self, job_id: str) -> dict[str, Any]:
+        """A job of a service that has answered before: one whose engine is being replaced comes back, and takes the job up again."""
+        deadline = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                return self.job(job_id, WAIT_SECONDS)
+            except UnavailableError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(1)
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job, or remove its result."""

@@ -40,6 +40,9 @@ SAFETY = {
     # Nor does Spark put settings or environment variables for ${…} into the text.
     "spark.sql.variable.substitute": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+    # https://issues.apache.org/jira/browse/SPARK-58428: with it, planning never ends where a constant in a branch fails, such as 1/0. It
+    # would fold constants a second time, on the way to the lake; the optimizer has folded those that do not fail by then.
+    "spark.sql.optimizer.datasourceV2ExprFolding": "false",
     # A side of a join is sent to every task only where it is known to be small.
     "spark.sql.autoBroadcastJoinThreshold": "8m",
 }

@@ -1,13 +1,15 @@
 """Jobs and where they are kept: one row a job in a SQLite file, so that a caller learns after a restart what became of theirs.
 
 A query that was waiting or running when the process ended is ``lost``: its SQL is asked again by the caller, never by the service, which
-would otherwise be ended by the same query again and again.
+would otherwise be ended by the same query again and again. Where it is known which query ended the engine, the others are taken up again:
+those that waited each time, those that ran once.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -64,6 +66,15 @@ class Job:
         return self.state in PENDING
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """An engine that a tenant's job has ended. ``at``: what the job was at."""
+
+    at_ms: int
+    tenant: str
+    at: str
+
+
 _COLUMNS = tuple(each.name for each in fields(Job))
 _FLAGS = ("default_range", "everything", "truncated")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - names of our own
@@ -80,6 +91,9 @@ class JobStore:
         self._file.execute("PRAGMA synchronous = NORMAL")
         self._file.execute(f"CREATE TABLE IF NOT EXISTS jobs ({', '.join(_COLUMNS)}, PRIMARY KEY (id)) WITHOUT ROWID")
         self._file.execute("CREATE INDEX IF NOT EXISTS by_owner ON jobs (owner, created_ms)")
+        # Tables of their own, so that an older version still reads and writes `jobs`.
+        self._file.execute("CREATE TABLE IF NOT EXISTS replaced (at_ms, tenant, job, at)")
+        self._file.execute("CREATE TABLE IF NOT EXISTS again (id PRIMARY KEY, runs, due) WITHOUT ROWID")
 
     def close(self) -> None:
         """Close the file."""
@@ -121,14 +135,48 @@ class JobStore:
         """Jobs whose result has had its time."""
         return self._jobs("WHERE state = ? AND expires_ms <= ?", State.DONE, now_ms)
 
-    def lose_pending(self, now_ms: int) -> int:
-        """Mark what had not ended as lost; how many jobs."""
+    def lose_pending(self, now_ms: int, but: Collection[str] = ()) -> int:
+        """Mark what had not ended as lost, but for these; how many jobs."""
         with self._lock:
             done = self._file.execute(
-                "UPDATE jobs SET state = ?, finished_ms = ?, code = 'LOST', error = ? WHERE state IN (?, ?)",
-                [State.LOST, now_ms, LOST, *PENDING],
+                "UPDATE jobs SET state = ?, finished_ms = ?, code = 'LOST', error = ? WHERE state IN (?, ?) "  # noqa: S608
+                f"AND id NOT IN ({', '.join('?' * len(but))})",
+                [State.LOST, now_ms, LOST, *PENDING, *but],
             )
             return done.rowcount
+
+    def replace_engine(self, now_ms: int, tenant: str, job_id: str, at: str) -> None:
+        """Note that a job ends the engine; whatever else has not ended is due again, unless it has run again before."""
+        with self._lock:
+            self._file.execute("BEGIN")
+            self._file.execute("INSERT INTO replaced VALUES (?, ?, ?, ?)", [now_ms, tenant, job_id, at])
+            self._file.execute(
+                "INSERT INTO again SELECT id, state = ?, 1 FROM jobs WHERE state IN (?, ?) AND id <> ? "
+                "ON CONFLICT (id) DO UPDATE SET runs = runs + excluded.runs, due = runs + excluded.runs <= 1",
+                [State.RUNNING, *PENDING, job_id],
+            )
+            self._file.execute("COMMIT")
+
+    def replaced(self) -> list[Replaced]:
+        """Every engine that a job has ended, the first one first."""
+        with self._lock:
+            return [Replaced(*row) for row in self._file.execute("SELECT at_ms, tenant, at FROM replaced ORDER BY at_ms")]
+
+    def take_up(self) -> list[Job]:
+        """Put the jobs that are due again among the waiting ones, once; those jobs, first the ones that ran, then the oldest."""
+        with self._lock:
+            self._file.execute("BEGIN")
+            ordered = "SELECT id FROM again JOIN jobs USING (id) WHERE due ORDER BY runs DESC, created_ms, id"
+            due = [row[0] for row in self._file.execute(ordered)]
+            self._file.execute(
+                "UPDATE jobs SET state = ?, started_ms = NULL WHERE state IN (?, ?) AND id IN (SELECT id FROM again WHERE due)",
+                [State.QUEUED, *PENDING],
+            )
+            self._file.execute("UPDATE again SET due = 0")
+            self._file.execute("DELETE FROM again WHERE id NOT IN (SELECT id FROM jobs)")
+            self._file.execute("COMMIT")
+        waiting = {job.id: job for job in self._jobs("WHERE state = ?", State.QUEUED)}
+        return [waiting[job_id] for job_id in due if job_id in waiting]
 
     def forget(self, before_ms: int) -> None:
         """Remove the rows of jobs that were asked before then and hold no result."""

@@ -30,8 +30,10 @@ log = structlog.get_logger()
 REMEMBERED_MS = 7 * 86_400_000
 """How long a caller can ask what became of a job that holds no result."""
 SWEEP_SECONDS = 5.0
-UNSTOPPABLE_SECONDS = 15.0
-"""A query that was cancelled and still runs after this time takes the engine with it."""
+PENALTY_MS = 86_400_000
+"""How long an engine that a tenant ended counts against it."""
+LAKE, STATEMENT, TASKS, RESULT = "lake", "statement", "tasks", "result"
+"""What a job is at: reading what the lake holds, planning and running, tasks that are left of it, keeping its rows."""
 
 
 class QueryService:
@@ -56,16 +58,24 @@ class QueryService:
         self._queue = FairQueue(Bounds(settings.max_running_per_tenant, settings.max_queued_per_tenant, settings.max_queued))
         self._limits = Limits(settings.max_rows_read, settings.max_result_rows, settings.max_result_bytes)
         self._stopping = threading.Event()
-        self._active: set[str] = set()
+        self._active: dict[str, str] = {}
+        self._replacing = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     # --- the process ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to run jobs; what an earlier process has left unfinished is lost."""
-        lost = self._store.lose_pending(self._now())
-        if lost:
-            log.warning("query.lost", jobs=lost)
+        """Begin to run jobs; what an earlier process has left unfinished is lost, or taken up again where another job has ended it."""
+        again = self._store.take_up()
+        lost = self._store.lose_pending(self._now(), [job.id for job in again])
+        if lost or again:
+            log.warning("query.lost", jobs=lost, again=len(again))
+        for job in again:
+            self._queue.restore(job.tenant, job.id)
+        self._metrics.again.inc(len(again))
+        self._metrics.queued.set(len(self._queue))
+        self._hold()
+        self._metrics.stuck.set_function(lambda: len(self._stuck()))
         for number in range(self._settings.max_running):
             self._threads.append(threading.Thread(target=self._work, name=f"query-{number}", daemon=True))
         self._threads.append(threading.Thread(target=self._sweep_often, name="query-sweep", daemon=True))
@@ -85,6 +95,35 @@ class QueryService:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._store.close()
+
+    def _hold(self) -> None:
+        """Let the tenants wait that have ended engines: longer for each one within a day."""
+        now, ended = self._now(), self._store.replaced()
+        guilty: dict[str, list[int]] = {}
+        for each in ended:
+            self._metrics.replaced.labels(each.at).inc()
+            # The lake and the disk are not the caller's doing.
+            if each.at in (STATEMENT, TASKS) and each.at_ms > now - PENALTY_MS:
+                guilty.setdefault(each.tenant, []).append(each.at_ms)
+        for tenant, instants in guilty.items():
+            seconds = (max(instants) - now) / 1000 + self._settings.penalty_seconds * len(instants)
+            if seconds > 0:
+                log.warning("query.tenant_waits", tenant=tenant, seconds=round(seconds), engines=len(instants))
+                self._queue.hold(tenant, seconds)
+
+    def _stuck(self) -> list[str]:
+        """Jobs that have ended and still hold a slot."""
+        return [] if self._stopping.is_set() else [job_id for job_id in tuple(self._active) if self._ended(job_id)]
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether a job can get a slot now or once a running one ends, and what is wrong."""
+        if self._replacing.locked():
+            return False, "the engine is being replaced"
+        stuck = len(self._stuck())
+        if stuck < self._settings.max_running:
+            return True, "ready"
+        within = f"{self._settings.grace_seconds:g} s"
+        return False, f"queries that have ended still hold all {stuck} slots; the engine is replaced within {within}"
 
     @property
     def waiting(self) -> int:
@@ -184,14 +223,14 @@ class QueryService:
             tenant, job_id = taken
             self._metrics.queued.set(len(self._queue))
             try:
-                self._active.add(job_id)
+                self._active[job_id] = LAKE
                 self._run(job_id)
             except Exception as error:
                 reference = secrets.token_hex(8)
                 log.error("query.unforeseen", job=job_id, reference=reference, exc_info=error)
                 self._end(job_id, FailedError(f"internal error; tell us the reference {reference}"))
             finally:
-                self._active.discard(job_id)
+                self._active.pop(job_id, None)
                 self._queue.done(tenant)
 
     def _run(self, job_id: str) -> None:
@@ -219,6 +258,7 @@ class QueryService:
         sources = self._engine.sources()
         merchants = json.loads(job.merchants)
         scope = Scope(None if merchants is None else tuple(merchants), job.everything, from_ms(job.start_ms), from_ms(job.end_ms))
+        self._active[job.id] = STATEMENT
         statement = rewrite(job.sql, scope, sources.tables)
         answer = self._engine.run(job.id, job.tenant, statement, self._limits, lambda: self._ended(job.id))
         return answer, {"as_of_ms": sources.as_of_ms, "complete_through_ms": through}
@@ -228,6 +268,7 @@ class QueryService:
         return self._stopping.is_set() or job is None or not job.pending
 
     def _done(self, job: Job, answer: Answer, freshness: dict[str, Any]) -> None:
+        self._active[job.id] = RESULT
         size = self._results.write(job.id, answer.table)
         now = self._now()
         kept = {"rows": answer.table.num_rows, "bytes": size, "truncated": answer.truncated, "rows_read": answer.rows_read, **freshness}
@@ -242,25 +283,42 @@ class QueryService:
             self._expire(old)
 
     def _end(self, job_id: str, error: QueryError) -> None:
+        if self._replacing.locked():
+            # It fails because the engine goes, and is due again in the next one.
+            return
         ended = {"finished_ms": self._now(), "code": error.code, "error": error.message}
         if self._store.change(job_id, PENDING, state=State.FAILED, **ended):
             self._metrics.jobs.labels(State.FAILED).inc()
             log.info("query.failed", job=job_id, code=error.code, reason=error.message)
 
     def _time_out(self, job_id: str) -> None:
-        self._end(job_id, TimedOutError(f"the query ran for {self._settings.timeout_seconds:g} s, which is all that one may; ask for less"))
-        self._end_in_engine(job_id)
+        try:
+            said = f"the query ran for {self._settings.timeout_seconds:g} s, which is all that one may; ask for less"
+            self._end(job_id, TimedOutError(said))
+        finally:
+            self._end_in_engine(job_id)
 
     def _end_in_engine(self, job_id: str) -> None:
-        self._engine.cancel(job_id)
-        timer = threading.Timer(UNSTOPPABLE_SECONDS, self._see_that_it_ended, [job_id])
+        # First, since an engine that hangs does not come back from being told.
+        timer = threading.Timer(self._settings.grace_seconds, self._see_that_it_ended, [job_id])
         timer.daemon = True
         timer.start()
+        self._engine.cancel(job_id)
 
     def _see_that_it_ended(self, job_id: str) -> None:
-        """A query that does not listen would hold the cores from every other one: then the engine goes, and a new process comes."""
-        if not self._stopping.is_set() and self._engine.busy(job_id):
-            log.error("query.unstoppable", job=job_id, fix="the process ends; its supervisor starts another")
+        """A query that does not listen would hold a slot or the cores from every other one: then the engine goes, and a new process comes.
+
+        Its slot comes first: it is held in planning, collecting and writing too, and no engine is asked for it.
+        """
+        at = self._active.get(job_id)
+        if self._stopping.is_set() or (at is None and not self._engine.busy(job_id)) or not self._replacing.acquire(blocking=False):
+            return
+        try:
+            job = self._store.get(job_id)
+            tenant = "" if job is None else job.tenant
+            log.error("query.unstoppable", job=job_id, tenant=tenant, at=at or TASKS, fix="the process ends; its supervisor starts another")
+            self._store.replace_engine(self._now(), tenant, job_id, at or TASKS)
+        finally:
             self._give_up()
 
     def _sweep_often(self) -> None:

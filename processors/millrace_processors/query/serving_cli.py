@@ -24,7 +24,8 @@ def serve(environ: Mapping[str, str], host: str | None, port: int) -> None:
     """Serve ad-hoc queries until SIGTERM or Ctrl-C, in a Spark of this process's own.
 
     REST under /v1/query; /health, /ready and /metrics on the same port. A stop cancels what runs; the queries that had not ended are then
-    `lost` and are asked again by their callers, while results that are done outlive a restart until they expire.
+    `lost` and are asked again by their callers, while results that are done outlive a restart until they expire. A query that does not end
+    has its Spark replaced, and everybody else's jobs are taken up again.
 
     \b
     Example:

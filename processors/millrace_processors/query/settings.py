@@ -32,6 +32,10 @@ class QuerySettings(Settings, group="QUERY"):
     """Bytes of a result; a larger one fails."""
     timeout_seconds: float = Field(120.0, gt=0)
     """Time budget of a running job."""
+    grace_seconds: float = Field(15.0, gt=0)
+    """A job that has ended and still holds its slot or cores after so long has its engine replaced."""
+    penalty_seconds: float = Field(300.0, ge=0)
+    """A tenant whose query ended an engine waits so long, times the engines that it ended within a day."""
     max_running: int = Field(2, ge=1, le=64)
     """Jobs that run at once."""
     max_running_per_tenant: int = Field(1, ge=1)

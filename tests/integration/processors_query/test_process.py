@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,23 +65,28 @@ class Running:
 
 
 @contextmanager
-def serving(environ: Mapping[str, str], log: Path) -> Iterator[Running]:
-    with log.open("a+") as written:
-        command = [sys.executable, "-m", "millrace", "query", "serve", "--port", "0"]
-        with subprocess.Popen(command, env={**os.environ, **environ}, stdout=written, stderr=written, text=True) as process:
-            try:
-                wait_until(lambda: '"serving"' in log.read_text(), 120, "the service says where it listens")
-                lines = [line for line in log.read_text().splitlines() if '"serving"' in line]
-                url = json.loads(lines[-1])["url"]
-                wait_until(lambda: _ready(url), 400, "the service is ready")
-                yield Running(environ, process, url)
-            finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
-                    try:
-                        process.wait(100)
-                    except subprocess.TimeoutExpired:
-                        process.kill()
+def serving(
+    environ: Mapping[str, str], log: Path, command: Sequence[str] = ("millrace", "query", "serve", "--port", "0")
+) -> Iterator[Running]:
+    with (
+        log.open("a+") as written,
+        subprocess.Popen(
+            [sys.executable, "-m", *command], env={**os.environ, **environ}, stdout=written, stderr=written, text=True
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: '"serving"' in log.read_text(), 120, "the service says where it listens")
+            lines = [line for line in log.read_text().splitlines() if '"serving"' in line]
+            url = json.loads(lines[-1])["url"]
+            wait_until(lambda: _ready(url), 400, "the service is ready")
+            yield Running(environ, process, url)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(100)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 def _ready(url: str) -> bool:
@@ -104,6 +109,7 @@ def environ(filled: Filled, cassandra_server: dict[str, str], tmp_path_factory: 
     made |= {
         "MILLRACE_QUERY_MAX_QUEUED_PER_TENANT": "2",
         "MILLRACE_QUERY_MAX_RESULT_BYTES": "1000000",
+        "MILLRACE_QUERY_PENALTY_SECONDS": "1",
         "MILLRACE_SPARK_DRIVER_MEMORY": "700m",
     }
     config = Config.load(made)
@@ -182,7 +188,7 @@ def test_metrics_and_health_are_on_the_same_port(service: Running) -> None:
 
 
 def test_ctrl_c_cancels_the_query_that_is_waited_for_and_the_service_goes_on_whether_spark_listens_or_not(service: Running) -> None:
-    token = service.token("m1", "m2")
+    token, other = service.token("m1", "m2"), service.token("m3")
     words = [sys.executable, "-m", "millrace", "query", "run", LONG, "--start", START, "--end", END]
     known = {"MILLRACE_QUERY_URL": service.url, "MILLRACE_QUERY_TOKEN": token}
     with subprocess.Popen(words, env={**os.environ, **known}, stderr=subprocess.PIPE, text=True) as process:
@@ -190,9 +196,12 @@ def test_ctrl_c_cancels_the_query_that_is_waited_for_and_the_service_goes_on_whe
         # Long enough for its tasks to begin: in the loop of a join they do not listen, and the engine is replaced.
         begun = _worked(service)
         wait_until(lambda: _worked(service) > begun + 6, 300, "it has been worked on for six seconds of a core")
+        beside = service.run(other, "SELECT count(*) AS n FROM merchants", "--no-wait").stdout.decode().strip()
         process.send_signal(signal.SIGINT)
         assert process.wait(200) == 130
     assert _states(service, token)[0] == "canceled"
+    # Whoever waited or ran beside it is answered without asking again, and so is the next.
+    assert service.command(other, "result", beside, "--format", "csv").stdout == b"n\r\n0\r\n"
     wait_until(lambda: _counted(service, token), 400, "another query is answered")
 
 

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
 from millrace_processors.query.asking import question
 from millrace_processors.query.identity import Caller
-from millrace_processors.query.jobs import Job
+from millrace_processors.query.jobs import Job, JobStore
 from millrace_processors.query.metrics import Metrics
 from millrace_processors.query.service import QueryService
 from millrace_processors.query.settings import QuerySettings
@@ -38,6 +39,29 @@ class Place:
         service.start()
         return service
 
+    def replace_engine(self, *, gate: bool = True) -> None:
+        """Another process over the same folder, after this one has ended without a stop; nothing of this one runs on.
+
+        ``gate``: whether the new engine answers.
+        """
+        ended, store = self.service, self.service._store
+        # Its threads end, and none of them writes any more.
+        gone = create_autospec(JobStore, instance=True)
+        gone.change.return_value, gone.get.return_value = False, None
+        ended._store = gone
+        ended._stopping.set()
+        ended._queue.close()
+        self.engine.gate.set()
+        self.engine.released.set()
+        for thread in ended._threads:
+            thread.join(60)
+        store.close()
+        self.engine, self.metrics = FakeEngine(), Metrics()
+        if not gate:
+            self.engine.gate.clear()
+        self.given_up = threading.Event()
+        self.service = self._made()
+
     def restart(self) -> None:
         """Another process over the same folder."""
         self.service.stop()
@@ -60,4 +84,5 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made = Place(tmp_path / "queries", max_running=2, max_queued_per_tenant=2, max_kept_per_tenant=3, keep_seconds=60)
     yield made
     made.engine.gate.set()
+    made.engine.released.set()
     made.service.stop()

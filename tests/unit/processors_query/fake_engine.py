@@ -13,7 +13,10 @@ from millrace_processors.query.rewriting import Statement, Table
 
 
 class FakeEngine:
-    """``gate``: queries answer only while it is set. ``started`` holds (job, pool, statement) in order."""
+    """``gate``: queries answer only while it is set. ``started`` holds (job, pool, statement) in order.
+
+    ``unstoppable``: jobs whose tasks go on after they were cancelled. ``stuck``: pools whose queries are planned until ``released``.
+    """
 
     def __init__(self, rows: int = 3) -> None:
         self.gate = threading.Event()
@@ -21,6 +24,8 @@ class FakeEngine:
         self.started: list[tuple[str, str, Statement]] = []
         self.cancelled: list[str] = []
         self.unstoppable: set[str] = set()
+        self.stuck: set[str] = set()
+        self.released = threading.Event()
         self.problem: Exception | None = None
         self._rows = rows
 
@@ -30,6 +35,8 @@ class FakeEngine:
 
     def run(self, job_id: str, pool: str, statement: Statement, limits: Limits, cancelled: Callable[[], bool]) -> Answer:
         self.started.append((job_id, pool, statement))
+        if pool in self.stuck:
+            self.released.wait()
         while not self.gate.wait(0.01):
             if cancelled():
                 raise CancelledError("cancelled")

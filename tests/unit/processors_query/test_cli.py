@@ -59,6 +59,21 @@ def test_a_query_is_asked_waited_for_and_printed(monkeypatch: pytest.MonkeyPatch
     assert seen[-1][1].endswith("offset=1&limit=1")
 
 
+def test_a_service_that_replaces_its_engine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace_processors.query.client.time.sleep", lambda _: None)
+    states = iter(["running", None, None, "queued", "done"])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "/result" in request.url.path:
+            return httpx.Response(200, content=b"n\r\n1\r\n")
+        state = next(states)
+        if state is None:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        return httpx.Response(200, json={**JOB, "state": state})
+
+    assert run(monkeypatch, answer, "result", "job-1", "--format", "csv").stdout_bytes == b"n\r\n1\r\n"
+
+
 def test_a_full_line_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([httpx.Response(429, headers={"Retry-After": "0"}), httpx.Response(202, json=JOB)])
     done = run(monkeypatch, lambda request: next(answers), "run", "SELECT 1", "--no-wait")

@@ -89,3 +89,30 @@ def test_no_tenant_waits_for_more_than_one_job_of_each_other_tenant(tenants: lis
             between = order[before + 1 : after]
             assert len(between) == len(set(between))
     assert sorted(each[1] for each in taken if each) == sorted(f"{tenant}{number}" for number, tenant in enumerate(tenants))
+
+
+def test_a_held_tenant_is_passed_over_for_its_time_and_what_it_waits_for_is_kept() -> None:
+    now = [0.0]
+    line = FairQueue(Bounds(1, 2, 100), lambda: now[0])
+    line.hold("a", 10)
+    line.add("a", "a1")
+    line.add("b", "b1")
+    assert line.take() == ("b", "b1")
+    assert len(line) == 1
+    now[0] = 10
+    assert line.take() == ("a", "a1")
+
+
+def test_a_job_that_waits_for_the_end_of_its_tenants_hold_is_taken_without_another_event() -> None:
+    line = queue()
+    line.add("a", "a1")
+    line.hold("a", 0.05)
+    assert line.take() == ("a", "a1")
+
+
+def test_what_is_put_back_is_refused_by_no_bound() -> None:
+    line = queue(queued=1, together=1)
+    line.add("a", "a1")
+    line.restore("a", "a2")
+    line.restore("b", "b1")
+    assert len(line) == 3

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from millrace_processors.query import service
 from millrace_processors.query.errors import (
     BusyError,
     FailedError,
@@ -148,18 +147,6 @@ def test_a_query_over_its_time_is_ended_in_the_engine(tmp_path: Path) -> None:
     assert "0.2 s" in str(job.error)
     wait_until(lambda: place.engine.cancelled == [job.id], 60, "the engine was told")
     place.service.stop()
-
-
-@pytest.mark.parametrize("listens", [True, False])
-def test_an_engine_that_does_not_end_a_cancelled_query_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
-    monkeypatch.setattr(service, "UNSTOPPABLE_SECONDS", 0.1)
-    place.engine.gate.clear()
-    job = place.ask()
-    wait_until(lambda: place.engine.started, 60, "the query runs")
-    if not listens:
-        place.engine.unstoppable.add(job.id)
-    place.service.cancel(ANNE, job.id)
-    assert place.given_up.wait(1 if listens else 60) is not listens
 
 
 def test_a_failure_of_the_engine_is_told_and_the_next_query_runs(place: Place) -> None:
