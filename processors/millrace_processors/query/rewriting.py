@@ -44,11 +44,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Statement:
-    """What the engine runs: ``sql`` with named parameters, and the full names of the tables that it may read."""
+    """What the engine runs: ``sql`` with named parameters, and the full names of the tables that it may read.
+
+    ``everything``: whether its caller may be told of every merchant's rows.
+    """
 
     sql: str
     parameters: dict[str, Any]
     tables: frozenset[tuple[str, ...]]
+    everything: bool = False
 
 
 @dataclass
@@ -76,7 +80,7 @@ def rewrite(sql: str, scope: Scope, tables: Mapping[str, Table]) -> Statement:
     sources = _Sources(scope, tables, parameters)
     names = _own_names(query.tree) | {table.this.meta["start"]: sources.of(table) for table in query.tree.find_all(exp.Table)}
     written = _written(query, names, parameters)
-    return Statement(" ".join(written), parameters.values, frozenset(sources.read))
+    return Statement(" ".join(written), parameters.values, frozenset(sources.read), scope.everything)
 
 
 def _written(query: Checked, names: Mapping[int, str], parameters: _Parameters) -> Iterator[str]:

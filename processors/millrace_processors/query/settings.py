@@ -25,7 +25,7 @@ class QuerySettings(Settings, group="QUERY"):
     max_days: int = Field(400, ge=1)
     """Longest range of one query."""
     max_rows_read: int = Field(20_000_000, ge=1)
-    """The cost limit: rows of the lake's files that are left after pruning, counted again for each time that the query reads them."""
+    """The cost limit: rows of the lake's files that are left after pruning, a merchant's own of them, counted again for each read."""
     max_result_rows: int = Field(100_000, ge=1)
     """Rows of a result; what is beyond is cut off, and the answer says so."""
     max_result_bytes: int = Field(67_108_864, ge=1_000_000)

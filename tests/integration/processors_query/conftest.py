@@ -46,6 +46,12 @@ class Filled:
     environ: dict[str, str]
 
 
+def append(spark: SparkSession, lake: Lake, rows: list[Row]) -> None:
+    """Write facts to a lake."""
+    schema = ", ".join(f"{name} {_KINDS.get(name, 'string')}" for name in COLUMNS)
+    spark.createDataFrame([tuple(row.values()) for row in rows], schema).writeTo(lake.facts).append()
+
+
 @pytest.fixture(scope="session")
 def filled(spark: SparkSession, spark_settings: dict[str, str]) -> Filled:
     environ = {**spark_settings, "MILLRACE_NAMES_LAKE_NAMESPACE": unique_names()["MILLRACE_NAMES_LAKE_NAMESPACE"]}
@@ -53,8 +59,7 @@ def filled(spark: SparkSession, spark_settings: dict[str, str]) -> Filled:
     lake = Lake(spark, config.lake, config.names.lake_namespace)
     lake.declare()
     rows = facts(7, MERCHANTS, 400) + facts_of_one_alone()
-    schema = ", ".join(f"{name} {_KINDS.get(name, 'string')}" for name in COLUMNS)
-    spark.createDataFrame([tuple(row.values()) for row in rows], schema).writeTo(lake.facts).append()
+    append(spark, lake, rows)
     documents = [(name, 1, False, json.dumps({"_id": name, "name": f"Shop {name}", "timeZone": "Asia/Seoul"})) for name in MERCHANTS]
     documents += [("m1", 2, False, json.dumps({"_id": "m1", "name": "Shop One", "timeZone": "Europe/Berlin"})), ("m3", 3, True, "{}")]
     documents += [(name, 1, False, json.dumps({"_id": name, "timeZone": zone})) for name, zone in ZONED.items()]

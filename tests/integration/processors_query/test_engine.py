@@ -299,9 +299,30 @@ def test_the_cost_is_the_rows_that_are_left_after_pruning_counted_for_each_read(
     twice = "SELECT (SELECT count(*) FROM payments WHERE kind = 'refund') AS a, (SELECT sum(amount) FROM payments) AS b"
     assert ask(filled, twice).rows_read == 2 * everything
     with pytest.raises(TooLargeError, match="shorter range") as found:
-        ask(filled, "SELECT count(*) FROM payments", limits=Limits(everything - 1, 10, 1_000_000))
-    # I9: the words name the limit, and never the number, in which others' rows are counted.
-    assert (f"{everything - 1:,}" in found.value.message, f"{everything:,}" in found.value.message) == (True, False)
+        ask(filled, "SELECT count(*) FROM payments", None, limits=Limits(everything - 1, 10, 1_000_000), everything=True)
+    assert f"{everything - 1:,}" in found.value.message
+
+
+READS = {
+    "SELECT count(*) AS n FROM payments": 1,
+    "SELECT count(*) AS n FROM payments a JOIN payments b ON a.payment_id = b.payment_id": 2,
+    "SELECT count(*) AS n FROM payments WHERE amount > (SELECT min(net) FROM reports)": 2,
+    "SELECT count(*) AS n FROM payments p WHERE EXISTS (SELECT 1 FROM payments q WHERE q.amount > p.amount AND p.kind = q.kind)": 2,
+}
+
+
+@pytest.mark.parametrize("sql", READS)
+def test_a_merchant_is_refused_by_its_own_rows_alone(filled: Filled, sql: str) -> None:
+    """I9: the limit is of rows in files, which hold those of others too."""
+    span = (T0 + timedelta(hours=6), T0 + timedelta(days=2, hours=6))
+    mine = [fact for fact in filled.rows if fact["merchant_id"] in ("m1", "m2")]
+    own = READS[sql] * sum(span[0] <= fact["window_start"] < span[1] for fact in mine)
+    # Files hold whole days.
+    assert ask(filled, sql, span=span, limits=Limits(own, 10, 1_000_000)).rows_read > own
+    with pytest.raises(TooLargeError, match="shorter range") as found:
+        ask(filled, sql, span=span, limits=Limits(own - 1, 10, 1_000_000))
+    assert (f"than {own - 1:,} rows" in found.value.message, f"{own:,}" in found.value.message) == (True, False)
+    assert rows(ask(filled, sql, ("nobody",), limits=Limits(1, 10, 1_000_000))) == [{"n": 0}]
 
 
 def test_a_query_that_was_cancelled_while_it_was_planned_runs_no_task(filled: Filled) -> None:

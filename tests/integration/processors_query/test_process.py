@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 
 from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_graphql.token_cli import make_token
@@ -24,10 +25,10 @@ from millrace_processors import tables
 from millrace_processors.progress import LowWater, ProgressTable
 from millrace_processors.query.jobs import JobStore, State
 from millrace_processors.settings import Config
-from tests.integration.processors_query.conftest import Filled
+from tests.integration.processors_query.conftest import Filled, append
 from tests.support.servers import unique_names
 from tests.support.waiting import wait_until
-from tests.unit.processors_query.history import newest
+from tests.unit.processors_query.history import facts, newest
 
 pytestmark = pytest.mark.stack
 START, END = "2026-10-31", "2026-11-14"
@@ -109,6 +110,7 @@ def environ(filled: Filled, cassandra_server: dict[str, str], tmp_path_factory: 
     made |= {
         "MILLRACE_QUERY_MAX_QUEUED_PER_TENANT": "2",
         "MILLRACE_QUERY_MAX_RESULT_BYTES": "1000000",
+        "MILLRACE_QUERY_MAX_ROWS_READ": "10000",
         "MILLRACE_QUERY_PENALTY_SECONDS": "1",
         "MILLRACE_SPARK_DRIVER_MEMORY": "700m",
     }
@@ -179,6 +181,43 @@ def test_a_result_that_is_too_large_fails_with_the_fix_and_the_service_goes_on(s
     assert b"the result is larger than 1,000,000 bytes" in failed.stderr
     found = service.rows(token, f"{pairs} LIMIT 5")
     assert len(found) == 5
+
+
+def test_a_job_is_told_alike_with_and_without_others_rows_in_the_files(service: Running, filled: Filled, spark: SparkSession) -> None:
+    """I9: of a merchant without any row, and of one whose own are within the limit; the others' alone are beyond it."""
+    crowd, nobody = _beside_m1(filled, spark)
+    reads = "SELECT count(*) AS n FROM payments p0 " + " ".join(
+        f"JOIN payments p{n} ON p{n}.payment_id = p0.payment_id" for n in range(1, 5)
+    )
+    asked = [(service.token(merchant), sql) for merchant in (nobody, "m1") for sql in ("SELECT count(*) AS n FROM payments", reads)]
+    without = [_told(service, token, sql) for token, sql in asked]
+    append(spark, filled.lake, facts(9, crowd, 3_000))
+    try:
+        assert [_told(service, token, sql) for token, sql in asked] == without
+        refused = service.run(service.token(*crowd), reads, code=6)
+        assert b"more than 10,000 rows" in refused.stderr
+    finally:
+        spark.sql(f"DELETE FROM {filled.lake.facts} WHERE merchant_id IN ({', '.join(map(repr, crowd))})")
+    assert {job["state"] for job, _ in without} == {"done"}
+
+
+def _beside_m1(filled: Filled, spark: SparkSession) -> tuple[list[str], str]:
+    """Merchants whose rows share files with those of m1, and one without rows that would share them too."""
+    buckets = Config.load(filled.environ).lake.buckets
+    named = f"SELECT concat(char(97 + id % 26), id) AS name FROM range({buckets * 40})"
+    same = f"lake.system.bucket({buckets}, name) = lake.system.bucket({buckets}, 'm1')"
+    found = sorted(row[0] for row in spark.sql(f"SELECT name FROM ({named}) WHERE {same}").collect())
+    nobody = found.pop(len(found) // 2)
+    return found, nobody
+
+
+def _told(service: Running, token: str, sql: str) -> tuple[dict[str, Any], bytes]:
+    """All that a caller is told of a job but its id and instants, and its rows."""
+    job = service.run(token, sql, "--no-wait").stdout.decode().strip()
+    rows = service.command(token, "result", job, "--format", "csv").stdout
+    found = next(each for each in _jobs(service, token) if each["id"] == job)
+    # `asOf` is when the lake was last written, by whomever.
+    return {name: value for name, value in found.items() if job not in str(value) and not name.endswith("At") and name != "asOf"}, rows
 
 
 def test_metrics_and_health_are_on_the_same_port(service: Running) -> None:
