@@ -111,7 +111,7 @@ def run(config: Config, lake: Lake, scope: Scope, *, repair: bool = False, settl
         CommandError: nothing is complete yet, there is no topic, or MongoDB's user is refused.
         UnavailableError: MongoDB does not answer.
     """
-    through = ProgressTable(tables.connected(config), config.names.keyspace).through(PROGRESS_PAYMENTS)
+    through = tables.asked(config, lambda store: ProgressTable(store, config.names.keyspace).through(PROGRESS_PAYMENTS))
     newest = lake.current()
     if through is None or newest is None:
         raise CommandError("nothing is complete yet, so there is nothing to audit; let `millrace process stream` write its first reports")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ import orjson
 from millrace_contracts import exit_codes
 from millrace_contracts.values.instants import parse_bound
 from millrace_processors.command_errors import reported
-from millrace_processors.errors import ProcessorsError
 from millrace_processors.schedule import OPS_PORT, Schedule
 from millrace_processors.settings import Config
 from millrace_runtime import logs
@@ -48,20 +46,17 @@ def job(environ: Mapping[str, str], name: str) -> Iterator[tuple[Config, Lake]]:
         config = Config.load(environ)
         logs.configure(config.runtime, "processors")
         from py4j.protocol import Py4JError
-        from pyspark.errors import PySparkException
 
         from millrace_processors import session
         from millrace_processors.lake import Lake
-        from millrace_processors.streaming import reason_of
 
         spark = session.build(config, name)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield config, Lake(spark, config.lake, config.names.lake_namespace)
-        except (PySparkException, Py4JError) as error:
-            raise ProcessorsError(f"{name} failed, run it again: {reason_of(error)}") from error
         finally:
-            spark.stop()
+            with suppress(Py4JError, ConnectionError):  # its JVM may be what has ended
+                spark.stop()
 
 
 def show(as_json: bool, summary: dict[str, Any], text: str) -> None:
@@ -71,8 +66,14 @@ def show(as_json: bool, summary: dict[str, Any], text: str) -> None:
 
 def first_all(schedule: Schedule, config: Config, ops_port: int, once: Callable[[bool], None], everything: bool) -> None:
     """Run a job over closed windows, with ``everything`` the first time only: what is new since then is enough afterwards."""
-    runs = itertools.chain([everything], itertools.repeat(False))
-    schedule.run(config.runtime, ops_port, lambda: once(next(runs)))
+    todo = everything
+
+    def run() -> None:
+        nonlocal todo
+        once(todo)
+        todo = False  # only once it held
+
+    schedule.run(config.runtime, ops_port, run, config.processors.patience_seconds)
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")

@@ -53,7 +53,7 @@ class Stopped(Exception):
 
 def through_of(config: Config) -> int | None:
     """Up to when every change is in the reports. Asked for before the lake is: every change up to then is in its newest snapshot."""
-    return ProgressTable(tables.connected(config), config.names.keyspace).through(PROGRESS_PAYMENTS)
+    return tables.asked(config, lambda store: ProgressTable(store, config.names.keyspace).through(PROGRESS_PAYMENTS))
 
 
 def from_lake(config: Config, lake: Lake, scope: Scope, mode: Mode) -> Reprocessed:
@@ -104,8 +104,8 @@ def from_kafka(config: Config, lake: Lake, part: Part, mode: Mode, stop: StopSig
         ProcessorsError: a batch failed.
     """
     topic = change_topic(config.names, PAYMENTS)
-    partitions = sources.partitions(config.kafka, topic)
-    low_water = ProgressTable(tables.connected(config), config.names.keyspace).load(PROGRESS_PAYMENTS, partitions)
+    partitions = sources.partitions(config.kafka, topic, config.runtime.away_seconds)
+    low_water = tables.asked(config, lambda store: ProgressTable(store, config.names.keyspace).load(PROGRESS_PAYMENTS, partitions))
     batch = PaymentsBatch(config, lake, None, low_water, mode)
     total = Reprocessed(Refreshed())
     checkpoint = f"{config.processors.checkpoints}/{config.names.lake_namespace}/reprocess-{part.name}"

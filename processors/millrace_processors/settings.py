@@ -84,6 +84,9 @@ class ProcessorsSettings(Settings, group="PROCESSORS"):
     """Facts that one task reads back at the most when reports are rebuilt in bulk (a plan, not a promise)."""
     cassandra_inflight: int = Field(64, ge=1)
     """Statements in flight from one Python worker."""
+    patience_seconds: float = Field(600.0, gt=0)
+    """How long a query of the stream may go without a finished batch, at the start too, before the process ends: with code 3 where a
+    server is away."""
     cassandra_patience_seconds: float = Field(180.0, gt=0)
     """How long a worker retries a write before the batch fails and runs again."""
 

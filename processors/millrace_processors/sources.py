@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicMetadata
 from pyspark.sql import DataFrame, SparkSession
 
 from millrace_contracts.settings import KafkaSettings
 from millrace_processors.errors import CommandError, UnavailableError
+from millrace_runtime.waiting import until_answered
+
+REQUEST_SECONDS = 10.0
 
 
 def stream(session: SparkSession, kafka: KafkaSettings, topic: str, most: int, starting: dict[str, str] | None = None) -> DataFrame:
@@ -41,17 +44,19 @@ def _options(kafka: KafkaSettings, topic: str) -> dict[str, str]:
     }
 
 
-def partitions(kafka: KafkaSettings, topic: str) -> int:
-    """How many partitions a topic has.
+def partitions(kafka: KafkaSettings, topic: str, patience: float = 0.0) -> int:
+    """How many partitions a topic has; Kafka is asked again for ``patience`` seconds while it is away.
 
     Raises:
         CommandError: there is no such topic.
         UnavailableError: Kafka does not answer.
     """
-    try:
-        found = AdminClient({**kafka.client(), "log_level": 2}).list_topics(timeout=30).topics.get(topic)
-    except KafkaException as error:
-        raise UnavailableError(f"Kafka at {kafka.bootstrap} does not answer ({error.args[0].str()}); is the stack up?") from None
+
+    def ask() -> TopicMetadata | None:
+        admin = AdminClient({**kafka.client(), "log_level": 2})
+        return admin.list_topics(timeout=REQUEST_SECONDS).topics.get(topic)
+
+    found = until_answered(f"Kafka at {kafka.bootstrap}", ask, (KafkaException,), patience, UnavailableError)
     if found is None or found.error is not None:
         raise CommandError(f"there is no topic {topic}; run `millrace topics apply`")
     return len(found.partitions)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from cassandra.cluster import Session
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -20,25 +21,31 @@ from millrace_contracts.reports import PROGRESS_PAYMENTS
 from millrace_contracts.topics import change_topic
 from millrace_processors import sources, tables
 from millrace_processors.dimensions import DimensionBatch
-from millrace_processors.errors import ProcessorsError
+from millrace_processors.errors import CommandError, ProcessorsError, UnavailableError
 from millrace_processors.joining import FileJoiner
 from millrace_processors.lake import Lake
 from millrace_processors.metrics import Metrics
 from millrace_processors.payments import PaymentsBatch
-from millrace_processors.progress import ProgressTable
+from millrace_processors.progress import LowWater, ProgressTable
 from millrace_processors.session import release_readers
 from millrace_processors.settings import Config
 from millrace_runtime.stopping import StopSignal
+from millrace_runtime.waiting import GrowingPause
 
 log = structlog.get_logger()
 QUERIES = (PAYMENTS, MERCHANTS, USERS)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-PATIENCE_SECONDS = 600.0
-"""A query that could not run a batch for so long ends the process; a supervisor starts it again from the checkpoint."""
 Run = Callable[[DataFrame, str, int], None]
 
 
 _ERROR = re.compile(r"^(?!py4j|org\.apache|java\.)(\w+\.)*(\w+(Error|Exception)|[A-Z]\w+)(: |\(\S)")
+
+
+_AWAY = re.compile(
+    r"NoHostAvailable|OperationTimedOut|ReportStoreError|ServerSelectionTimeout|AutoReconnect|NetworkTimeout"
+    r"|kafka\.common\.errors\.(Timeout|Disconnect|RetriableCommit|BrokerNotAvailable)"
+)
+"""Names of errors, in whatever Spark says of a failed task, that mean that a server is away."""
 
 
 class Stopping(Exception):
@@ -51,12 +58,13 @@ class Query:
 
     name: str
     topic: str
-    run: Run
+    run: Run | None = None
+    """Made with the first start: it reads where an earlier driver stopped, from a server that may be away."""
     active: StreamingQuery | None = None
     state: str = "starting"
     batch_id: int = -1
     failures: int = 0
-    pause: float = FIRST_PAUSE
+    pauses: GrowingPause = field(default_factory=lambda: GrowingPause(FIRST_PAUSE, LONGEST_PAUSE))
     retry_at: float = 0.0
     healthy_at: float = field(default_factory=time.monotonic)
 
@@ -71,7 +79,7 @@ class Streaming:
         self._gate = threading.Lock()
         for name in names:
             metrics.expect(name)
-        self.queries = [Query(name, change_topic(config.names, name), self._runner(name)) for name in names]
+        self.queries = [Query(name, change_topic(config.names, name)) for name in names]
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready while every query runs."""
@@ -79,10 +87,12 @@ class Streaming:
         return all(query.state == "running" for query in self.queries), {"queries": states}
 
     def run(self, stop: StopSignal) -> None:
-        """Run until the stop; a batch that has begun is finished first.
+        """Run until the stop; a batch that has begun is finished first. A server that is away as a query starts is waited for as later.
 
         Raises:
-            ProcessorsError: a query failed for longer than the patience.
+            UnavailableError: a query failed for longer than the patience, since a server was away.
+            ProcessorsError: for another reason.
+            CommandError: a topic or table is missing.
         """
         self._stop = stop
         while not stop.is_set:
@@ -105,41 +115,49 @@ class Streaming:
         if time.monotonic() >= query.retry_at:
             try:
                 self._start(query)
-            except (ProcessorsError, PySparkException) as error:
+            except CommandError as error:
+                if query.batch_id < 0:
+                    raise
+                self._failed(query, error)
+            except (ProcessorsError, PySparkException, Py4JJavaError) as error:
                 self._failed(query, error)
 
     def _failed(self, query: Query, error: Exception | None) -> None:
-        reason = reason_of(error)
-        if time.monotonic() - query.healthy_at > PATIENCE_SECONDS:
-            raise ProcessorsError(f"the query {query.name} has not finished a batch for {PATIENCE_SECONDS:.0f} s: {reason}")
+        reason, patience = reason_of(error), self._config.processors.patience_seconds
+        if time.monotonic() - query.healthy_at > patience:
+            kind = UnavailableError if isinstance(error, UnavailableError) or is_away(error) else ProcessorsError
+            raise kind(f"the query {query.name} has not finished a batch for {patience:.0f} s: {reason}")
         query.failures += 1
-        query.state = f"failed, next try in {query.pause:.0f} s: {reason}"
-        query.retry_at = time.monotonic() + query.pause
-        query.pause = min(query.pause * 2, LONGEST_PAUSE)
+        pause = query.pauses.next()
+        query.state = f"failed, next try in {pause:.0f} s: {reason}"
+        query.retry_at = time.monotonic() + pause
         self._metrics.restarts.labels(query.name).inc()
         log.warning("stream.query_failed", query=query.name, reason=reason, failures=query.failures)
 
     def _start(self, query: Query) -> None:
         config = self._config
         sources.partitions(config.kafka, query.topic)
+        query.run = query.run or self._runner(query.name)
+        run = query.run
         records = sources.stream(self._session, config.kafka, query.topic, config.processors.max_events_per_batch)
         checkpoint = f"{config.processors.checkpoints}/{config.names.lake_namespace}/{query.name}"
         writer = records.writeStream.queryName(query.name).option("checkpointLocation", checkpoint).trigger(processingTime=self._trigger)
-        query.active = writer.foreachBatch(lambda batch, batch_id: self._batch(query, batch, batch_id)).start()
+        query.active = writer.foreachBatch(lambda batch, batch_id: self._batch(query, run, batch, batch_id)).start()
         query.state = "running"
         log.info("stream.query_started", query=query.name, topic=query.topic, checkpoint=checkpoint)
 
-    def _batch(self, query: Query, records: DataFrame, batch_id: int) -> None:
+    def _batch(self, query: Query, run: Run, records: DataFrame, batch_id: int) -> None:
         if self._stop.is_set:
             raise Stopping
         with self._gate:
             began = time.monotonic()
             # The id of the checkpoint: a new one may count its batches from 0 again.
             checkpoint_id = records.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or query.name
-            query.run(records, checkpoint_id, batch_id)
+            run(records, checkpoint_id, batch_id)
             self._metrics.batch_seconds.labels(query.name).observe(time.monotonic() - began)
             self._release_readers()
-        query.batch_id, query.failures, query.pause, query.healthy_at = batch_id, 0, FIRST_PAUSE, time.monotonic()
+        query.batch_id, query.failures, query.healthy_at = batch_id, 0, time.monotonic()
+        query.pauses.reset()
         self._metrics.batch_id.labels(query.name).set(batch_id)
         self._metrics.last_batch.labels(query.name).set_to_current_time()
 
@@ -165,9 +183,14 @@ class Streaming:
 
     def _payments(self) -> Run:
         config, metrics = self._config, self._metrics
-        table = ProgressTable(tables.connected(config), config.names.keyspace)
         partitions = sources.partitions(config.kafka, change_topic(config.names, PAYMENTS))
-        batch = PaymentsBatch(config, self._lake, table, table.load(PROGRESS_PAYMENTS, partitions))
+
+        def saved(store: Session) -> tuple[ProgressTable, LowWater]:
+            table = ProgressTable(store, config.names.keyspace)
+            return table, table.load(PROGRESS_PAYMENTS, partitions)
+
+        # One try: the loop comes again, and looks for a stop between.
+        batch = PaymentsBatch(config, self._lake, *tables.asked(config, saved, patience=0.0))
         joiner = FileJoiner(self._lake, config.processors.join_files_every)
 
         def run(records: DataFrame, query: str, batch_id: int) -> None:
@@ -195,6 +218,11 @@ class Streaming:
             joiner.after_batch(appended=outcome.events > 0)
 
         return run
+
+
+def is_away(error: Exception | None) -> bool:
+    """Whether Spark failed since a server was away."""
+    return _AWAY.search(str(error)) is not None
 
 
 def reason_of(error: Exception | None) -> str:

@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from cassandra import DriverException
-from cassandra.cluster import NoHostAvailable, Session
+from cassandra import RequestValidationException
+from cassandra.cluster import Session
 from pyspark.sql import SparkSession
 
 from millrace_contracts.reports import statements
 from millrace_processors import report_store
-from millrace_processors.errors import UnavailableError
+from millrace_processors.errors import CommandError, UnavailableError
 from millrace_processors.lake import Lake
 from millrace_processors.settings import Config
+from millrace_runtime.waiting import reason_of, until_answered
 
-PATIENCE_SECONDS = 60.0
+T = TypeVar("T")
 
 
-def connected(config: Config, patience: float = PATIENCE_SECONDS) -> Session:
+def connected(config: Config) -> Session:
     """The session of this process, with patience while Cassandra starts.
 
     Raises:
         UnavailableError: it did not answer in time.
     """
-    deadline, pause = time.monotonic() + patience, 0.5
-    while True:
+    return asked(config, lambda session: session)
+
+
+def asked(config: Config, question: Callable[[Session], T], patience: float | None = None) -> T:
+    """What Cassandra answers to an idempotent question of a start, such as where to go on; asked again while it is away.
+
+    ``patience``: seconds, MILLRACE_RUNTIME_AWAY_SECONDS by default.
+
+    Raises:
+        UnavailableError: it did not answer in time.
+        CommandError: it knows no such table.
+    """
+    seconds = config.runtime.away_seconds if patience is None else patience
+    where = f"Cassandra at {config.cassandra.hosts}:{config.cassandra.port}"
+
+    def ask() -> T:
         try:
-            return report_store.session(config.cassandra)
-        except (NoHostAvailable, DriverException, OSError) as error:
-            if time.monotonic() > deadline:
-                where = f"{config.cassandra.hosts}:{config.cassandra.port}"
-                raise UnavailableError(f"Cassandra at {where} does not answer ({error}); is the stack up?") from None
-        time.sleep(pause)
-        pause = min(pause * 2, 5.0)
+            return question(report_store.session(config.cassandra))
+        except RequestValidationException as error:  # an answer, though the driver counts it among its failures
+            raise CommandError(f"{where} refuses to answer ({reason_of(error)}); run `millrace process tables`") from None
+
+    return until_answered(where, ask, report_store.RETRIED, seconds, UnavailableError)
 
 
 def declare_store(config: Config) -> list[str]:
     """Create the keyspace and tables that are missing; their names."""
-    session = connected(config)
-    for statement in statements(config.names.keyspace, config.cassandra.replication):
-        session.execute(statement, timeout=60)
+
+    def declare(session: Session) -> Session:
+        for statement in statements(config.names.keyspace, config.cassandra.replication):
+            session.execute(statement, timeout=60)
+        return session
+
+    session = asked(config, declare)
     return sorted(f"{config.names.keyspace}.{name}" for name in session.cluster.metadata.keyspaces[config.names.keyspace].tables)
 
 

@@ -59,7 +59,7 @@ def maintain(
             done = maintenance.run(lake, plan, [each for each in found if each is not None], lambda line: echo(line, err=True))
             show(as_json, {"tables": [asdict(each) for each in done]}, "\n".join(map(told_table, done)))
 
-        Schedule("maintain", every).run(config.runtime, ops_port, once)
+        Schedule("maintain", every).run(config.runtime, ops_port, once, config.processors.patience_seconds)
     return exit_codes.OK
 
 
@@ -117,7 +117,7 @@ def audit(
             mended = repair and not any(each.of_relay for each in found.differing)
             code = exit_codes.DIFFERENT if found.differing and not mended else exit_codes.OK
 
-        Schedule("audit", every).run(config.runtime, ops_port, once)
+        Schedule("audit", every).run(config.runtime, ops_port, once, config.processors.patience_seconds)
     return code
 
 

@@ -23,9 +23,20 @@ class Cancelled(StackError):
     """The wait was given up because the whole start was."""
 
 
+class NotReady(Exception):
+    """It answers, and says what it waits for."""
+
+
 def http_ok(url: str, login: tuple[str, str] | None = None) -> Probe:
     """A probe that wants a 200 from a URL, logged in as ``login`` (user, password) where there is one."""
-    return lambda: httpx.get(url, timeout=2.0, trust_env=False, auth=login).status_code == httpx.codes.OK
+
+    def probe() -> bool:
+        answer = httpx.get(url, timeout=2.0, trust_env=False, auth=login)
+        if answer.status_code != httpx.codes.OK:
+            raise NotReady(f"{answer.status_code} {answer.text[:300]}")
+        return True
+
+    return probe
 
 
 def tcp_answers(port: int, request: bytes, expected: bytes) -> Probe:

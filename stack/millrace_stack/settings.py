@@ -24,6 +24,8 @@ class StackSettings(Settings, group="STACK"):
     redis_memory_mb: int = 256
     start_within: float = 120.0
     """Seconds that a server may take until it answers."""
+    patience_seconds: float = 600.0
+    """How long the demo tries a step of its start again while a server is away, before it ends with code 3."""
 
     def cache_path(self) -> Path:
         """The cache folder, absolute."""

@@ -9,18 +9,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from millrace_contracts import exit_codes
+from millrace_runtime.waiting import GrowingPause
 from millrace_stack.home import Home
 
 JOBS: tuple[tuple[str, ...], ...] = (("process", "rollup"), ("process", "customers"))
 """What long ranges are composed of, and new and returning customers by day."""
 _LOOK_EVERY = 1.0
+_FIRST_PAUSE = 5.0
 _GRACE = 20.0
 """Seconds between SIGTERM and SIGKILL."""
 
 
 class Jobs:
-    """A thread that runs the jobs once ``begin`` is true, and again every so many seconds. A failed one is named and comes again
-    with the next round."""
+    """A thread that runs the jobs once ``begin`` is true, and again every so many seconds. One that failed is named, and tried again with
+    a growing pause until it holds."""
 
     def __init__(
         self,
@@ -47,20 +50,27 @@ class Jobs:
         while not self._begin():
             if self._stopped.wait(_LOOK_EVERY):
                 return
-        told = False
-        while True:
-            began = time.monotonic()
-            done = [self.run(job) for job in self._jobs]
-            if all(done) and not told and not self._stopped.is_set():
+        told, due, pauses, began = False, self._jobs, GrowingPause(_FIRST_PAUSE, self._every), time.monotonic()
+        while not self._stopped.is_set():
+            codes = [(job, self.run(job)) for job in due]
+            failed = [job for job, code in codes if code]
+            wait = pauses.next() if failed else self._every
+            for job, code in codes:
+                if code and not self._stopped.is_set():
+                    self._say(f"! millrace {' '.join(job)} ended with {code}; see {self._home.log(job[-1])}; again in {wait:.0f} s")
+            if not failed and not told:
                 told = True
                 self._say(f"Hours, days and new customers are counted ({time.monotonic() - began:.0f} s), again every {self._every:.0f} s")
-            if self._stopped.wait(self._every):
+            if not failed:
+                pauses.reset()
+            due = failed or self._jobs
+            if self._stopped.wait(wait):
                 return
 
-    def run(self, job: Sequence[str]) -> bool:
-        """One job to its end or until the stop; whether it went well."""
+    def run(self, job: Sequence[str]) -> int:
+        """One job to its end or until the stop; its exit code."""
         if self._stopped.is_set():
-            return False
+            return exit_codes.INTERRUPTED
         # At a low priority: payments and their reports come first. In a session of its own: Ctrl-C is for us, and we end it.
         command = ["nice", "-n", "10", sys.executable, "-m", "millrace", *job]
         environment = {**os.environ, "MILLRACE_HOME": str(self._home.path)}
@@ -71,10 +81,8 @@ class Jobs:
             pass
         if child.poll() is None:
             _end(child)
-            return False
-        if child.returncode:
-            self._say(f"! millrace {' '.join(job)} ended with {child.returncode}; see {log}; again in {self._every:.0f} s")
-        return child.returncode == 0
+            return exit_codes.INTERRUPTED
+        return child.returncode
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import httpx
 
+from millrace_contracts import exit_codes
 from millrace_contracts.identity import SCOPES
+from millrace_runtime.waiting import GrowingPause
 from millrace_stack.demo.screen import Screen
 from millrace_stack.demo.tiers import DECLARE, KEY, ORDER, millrace, specs
 from millrace_stack.demo.watch import Watch
@@ -17,6 +21,10 @@ from millrace_stack.errors import StackError
 from millrace_stack.home import Home
 from millrace_stack.load.client import CollectionClient
 from millrace_stack.processes import Processes
+from millrace_stack.readiness import Cancelled
+from millrace_stack.settings import StackSettings
+
+T = TypeVar("T")
 
 
 class Pipeline:
@@ -24,8 +32,9 @@ class Pipeline:
 
     def __init__(self, home: Home, environ: Mapping[str, str], screen: Screen) -> None:
         self.home = home
-        self.processes = Processes(home)
         self.stopped = threading.Event()
+        self.processes = Processes(home, self.stopped)
+        self._patience = StackSettings.load(environ).patience_seconds
         self._environ, self._screen = environ, screen
         self._watch: Watch | None = None
 
@@ -77,17 +86,36 @@ class Pipeline:
     def _start(self) -> None:
         screen = self._screen
         with screen.step("Starting MongoDB, Kafka, Connect, Cassandra and Redis"):
-            self._servers()
+            self.insist(self._servers)
         tiers = specs(self.home, self._environ)
-        for text, command in DECLARE:
-            with screen.step(text):
-                millrace(self.home, command)
-        for tier in ORDER:
-            with screen.step(f"Starting {tier}"):
-                self.processes.start(tiers[tier])
+        # From now on whatever dies is started again, also while the rest still starts.
         self._watch = Watch(self.processes, tiers, self._servers, screen.say)
         self._watch.__enter__()
-        self._make_key()
+        for text, command in DECLARE:
+            with screen.step(text):
+                self.insist(functools.partial(millrace, self.home, command))
+        for tier in ORDER:
+            with screen.step(f"Starting {tier}"):
+                self.insist(functools.partial(self.processes.start, tiers[tier]))
+        self.insist(self._make_key)
+
+    def insist(self, step: Callable[[], T]) -> T:
+        """Do a step of the start until it holds, with growing pauses, and say what is missing meanwhile.
+
+        Raises:
+            StackError: it was refused, it failed for longer than the patience, or the demo is stopping.
+        """
+        pauses, deadline = GrowingPause(), time.monotonic() + self._patience
+        while True:
+            try:
+                return step()
+            except StackError as error:
+                if error.exit_code == exit_codes.USAGE or isinstance(error, Cancelled) or time.monotonic() > deadline:
+                    raise
+                pause = pauses.next()
+                self._screen.say(f"! {error.brief}; again in {pause:.1f} s")
+                if self.stopped.wait(pause):
+                    raise
 
     def _servers(self) -> None:
         millrace(self.home, ("stack", "up"), detached=True, tell=self._screen.say)
@@ -96,12 +124,15 @@ class Pipeline:
         """Keep the API key of an earlier start while it is good."""
         settings = self.settings()
         if KEY in settings:
-            answer = httpx.get(
-                f"{settings['MILLRACE_COLLECTION_URL']}/v1/merchants/none",
-                headers={"Authorization": f"Bearer {settings[KEY]}"},
-                timeout=30,
-                trust_env=False,
-            )
+            url = settings["MILLRACE_COLLECTION_URL"]
+            try:
+                answer = httpx.get(
+                    f"{url}/v1/merchants/none", headers={"Authorization": f"Bearer {settings[KEY]}"}, timeout=30, trust_env=False
+                )
+            except httpx.TransportError as error:
+                raise StackError(f"the collection API at {url} does not answer ({error})") from None
+            if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+                raise StackError(f"the collection API at {url} answers {answer.status_code}: {answer.text[:200]}")
             if answer.status_code not in (401, 403):
                 return
         scopes = [part for scope in SCOPES for part in ("--scope", scope)]

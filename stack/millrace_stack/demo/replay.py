@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from millrace_contracts.values.instants import parse_instant
+from millrace_runtime.waiting import reason_of
 from millrace_stack.demo.baskets import Commands, utc_now
 from millrace_stack.demo.screen import Screen
 from millrace_stack.errors import StackError
@@ -49,7 +51,11 @@ def anchor(home: Home) -> datetime:
 
 
 def present(uri: str, database: str) -> Present:
-    """Ask MongoDB what an earlier start has left: a second start, or one after a crash, goes on from there."""
+    """Ask MongoDB what an earlier start has left: a second start, or one after a crash, goes on from there.
+
+    Raises:
+        StackError: MongoDB does not answer.
+    """
     client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=30_000)
     try:
         source = client.get_database(database)
@@ -61,6 +67,8 @@ def present(uri: str, database: str) -> Present:
             found.payments.add(row["_id"])
             found.refunds.update((row["_id"], refund["id"]) for refund in row["refunds"])
         return found
+    except PyMongoError as error:
+        raise StackError(f"MongoDB does not answer ({reason_of(error)}); is the stack up?") from None
     finally:
         client.close()
 

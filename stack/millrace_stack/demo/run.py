@@ -68,7 +68,7 @@ def _inside(pipeline: Pipeline, options: Options, screen: Screen) -> int:
     with screen.step("Reading a year of retail baskets"):
         commands = baskets.commands(anchor(pipeline.home), options.limit)
     settings = pipeline.settings()
-    there = present(settings["MILLRACE_MONGO_TRUTH_URI"], NamesSettings.load(settings).database)
+    there = pipeline.insist(lambda: present(settings["MILLRACE_MONGO_TRUTH_URI"], NamesSettings.load(settings).database))
     replay(commands, there, pipeline.client, screen, pipeline.stopped)
     if options.check:
         with screen.step("Comparing with MongoDB"):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from millrace_stack import ports
-from millrace_stack.errors import StackError
+from millrace_stack.errors import Ended
 from millrace_stack.home import Home
 from millrace_stack.processes import ProcessSpec
 from millrace_stack.readiness import http_ok
@@ -36,7 +36,7 @@ def millrace(home: Home, arguments: Sequence[str], *, detached: bool = False, te
     ``detached`` shields it from Ctrl-C; ``tell`` gets each line that it writes to standard error, as it comes.
 
     Raises:
-        StackError: it failed; the message is its own last line.
+        Ended: it failed; the message is its own last line.
     """
     command = [sys.executable, "-m", "millrace", *arguments]
     environment = {**os.environ, "MILLRACE_HOME": str(home.path)}
@@ -57,7 +57,7 @@ def millrace(home: Home, arguments: Sequence[str], *, detached: bool = False, te
             reader.join(30)
     if code:
         lines = [line for line in [*printed.splitlines(), *said] if line.strip()]
-        raise StackError(f"millrace {' '.join(arguments)}: {(lines or [f'exit code {code}'])[-1].removeprefix('Error: ')}")
+        raise Ended(f"millrace {' '.join(arguments)}: {(lines or [f'exit code {code}'])[-1].removeprefix('Error: ')}", code)
     return printed
 
 

@@ -1,12 +1,13 @@
-"""Start again what dies: servers and tiers, each with a growing pause, in sight of the person who watches."""
+"""Start again what dies: servers and tiers, each with a growing pause until it holds, in sight of the person who watches."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from millrace_runtime.waiting import GrowingPause
 from millrace_stack.errors import StackError
 from millrace_stack.processes import Processes, ProcessSpec
 
@@ -18,7 +19,7 @@ _CALM = 60.0
 
 @dataclass
 class _Deaths:
-    pause: float = _FIRST_PAUSE
+    pauses: GrowingPause = field(default_factory=lambda: GrowingPause(_FIRST_PAUSE, _LONGEST_PAUSE))
     back: float = 0.0
     thread: threading.Thread | None = None
 
@@ -27,6 +28,7 @@ class Watch:
     """A thread that looks after the processes of a home.
 
     Tiers are started by their spec; everything else with a record is a server, and ``revive_servers`` brings back whichever is gone.
+    What somebody stopped leaves no record, and stays down.
     """
 
     def __init__(
@@ -64,22 +66,24 @@ class Watch:
         if deaths.thread is not None and deaths.thread.is_alive():
             return
         if time.monotonic() - deaths.back > _CALM:
-            deaths.pause = _FIRST_PAUSE
-        self._say(f"! {shown} died; starting again in {deaths.pause:.1f} s")
-        deaths.thread = threading.Thread(target=self._start, args=(key, shown, deaths), name=f"restart-{key}", daemon=True)
+            deaths.pauses.reset()
+        pause = deaths.pauses.next()
+        self._say(f"! {shown} died; starting again in {pause:.1f} s")
+        deaths.thread = threading.Thread(target=self._start, args=(key, shown, deaths, pause), name=f"restart-{key}", daemon=True)
         deaths.thread.start()
 
-    def _start(self, key: str, shown: str, deaths: _Deaths) -> None:
-        if self._stopped.wait(deaths.pause):
-            return
-        deaths.pause = min(deaths.pause * 2, _LONGEST_PAUSE)
-        began = time.monotonic()
-        try:
-            if key in self._specs:
-                self._processes.start(self._specs[key])
-            else:
-                self._revive()
-            self._say(f"  {shown} is back after {time.monotonic() - began:.1f} s")
-        except StackError as error:
-            self._say(f"! {shown} did not come back: {error.message.splitlines()[0]}")
-        deaths.back = time.monotonic()
+    def _start(self, key: str, shown: str, deaths: _Deaths, pause: float) -> None:
+        """Try until it holds: a start that failed leaves no record by which the loop would find it again."""
+        while not self._stopped.wait(pause):
+            began = time.monotonic()
+            try:
+                if key in self._specs:
+                    self._processes.start(self._specs[key])
+                else:
+                    self._revive()
+                self._say(f"  {shown} is back after {time.monotonic() - began:.1f} s")
+                deaths.back = time.monotonic()
+                return
+            except StackError as error:
+                pause = deaths.pauses.next()
+                self._say(f"! {shown} did not come back: {error.brief}; again in {pause:.1f} s")

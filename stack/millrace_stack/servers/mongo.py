@@ -9,7 +9,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from millrace_stack.errors import StackError
+from millrace_stack.errors import PrerequisiteMissing, StackError
 from millrace_stack.processes import ProcessSpec
 from millrace_stack.readiness import Probe
 from millrace_stack.servers.base import Context, Server
@@ -144,7 +144,7 @@ def _create_administrator(client: MongoClient[dict[str, Any]], uri: str) -> None
         if error.code != _UNAUTHORIZED:
             raise
         problem = "the data holds an administrator with another password than secrets.json"
-        raise StackError(f"mongo: {problem}; `millrace stack wipe` starts afresh") from None
+        raise PrerequisiteMissing(f"mongo: {problem}; `millrace stack wipe` starts afresh") from None
 
 
 def _keep_address(client: MongoClient[dict[str, Any]], port: int) -> None:

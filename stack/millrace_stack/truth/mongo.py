@@ -6,16 +6,18 @@ What counts as a payment is said by the contracts, to MongoDB as to everybody el
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from millrace_contracts.payment_rules import expressions
 from millrace_contracts.values.bson_json import CODEC
+from millrace_runtime.waiting import reason_of
 from millrace_stack.errors import StackError
 
 
@@ -68,16 +70,16 @@ class MongoTruth:
         Raises:
             StackError: MongoDB does not answer.
         """
-        try:
+        with _in_words():
             timestamp = self._client.admin.command("hello")["lastWrite"]["majorityOpTime"]["ts"]
-        except PyMongoError as error:
-            raise StackError(f"MongoDB does not answer ({error}); is the stack up?") from None
         return datetime.fromtimestamp(timestamp.time, UTC)
 
     def merchants(self) -> list[str]:
         """Ids of all merchants and of everything that has payments."""
-        of_payments = (row["_id"] for row in self._payments.aggregate([*_SUCCEEDED, {"$group": {"_id": "$merchantId"}}]))
-        return sorted({*(each for each in self._merchants.distinct("_id") if isinstance(each, str)), *of_payments})
+        of_payments = (row["_id"] for row in self._run([*_SUCCEEDED, {"$group": {"_id": "$merchantId"}}]))
+        with _in_words():
+            named = self._merchants.distinct("_id")
+        return sorted({*(each for each in named if isinstance(each, str)), *of_payments})
 
     def totals(self, merchants: Collection[str] | None = None) -> dict[Total, Figures]:
         """Figures of the whole time by (merchant, currency)."""
@@ -102,10 +104,10 @@ class MongoTruth:
             {"$unwind": "$refunds"},
             {"$group": {"_id": None, "a": {"$min": "$refunds.refundedAt"}}},
         ]
-        row = next(iter(self._payments.aggregate([*_SUCCEEDED, *ends])), None)
+        row = next(iter(self._run([*_SUCCEEDED, *ends])), None)
         if row is None:
             return None
-        first = next(iter(self._payments.aggregate(starts)), {"a": None})["a"]
+        first = next(iter(self._run(starts)), {"a": None})["a"]
         return min(row["a"], first or row["a"]), max(row["b"], row["c"] or row["b"])
 
     def _figures(
@@ -129,7 +131,15 @@ class MongoTruth:
         return {key: Figures(*values) for key, values in sums.items()}
 
     def _run(self, pipeline: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-        try:
+        with _in_words():
             return list(self._payments.aggregate(pipeline, allowDiskUse=True))
-        except PyMongoError as error:
-            raise StackError(f"MongoDB refused the aggregation ({error})") from None
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except OperationFailure as error:
+        raise StackError(f"MongoDB refused to read ({reason_of(error)})") from None
+    except PyMongoError as error:
+        raise StackError(f"MongoDB does not answer ({reason_of(error)}); is the stack up?") from None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from millrace_stack.demo.watch import Watch
+from millrace_stack.errors import StackError
 from millrace_stack.home import Home
 from millrace_stack.processes import Processes, ProcessSpec
 
@@ -68,3 +69,65 @@ def test_nothing_is_started_behind_the_stop(tmp_path: Path) -> None:
         pass
     processes.stop("relay")
     assert processes.find("relay") is None
+
+
+def _after(tries: int, folder: Path, then: str) -> ProcessSpec:
+    """Ends with code 3 and words so many times, as a tier does whose server is away; then it stays."""
+    code = (
+        f"import pathlib, sys, time; said = pathlib.Path({str(folder / 'tries')!r}); said.open('a').write('x');\n"
+        f"if len(said.read_text()) <= {tries}: sys.exit('Error: Cassandra at 127.0.0.1:1 does not answer') if {then!r} else None\n"
+        "time.sleep(600)"
+    )
+    return ProcessSpec("processors", [sys.executable, "-c", code], ready=lambda: len((folder / "tries").read_text()) > tries)
+
+
+def test_a_tier_whose_start_fails_is_tried_again_until_it_holds_and_says_why(tmp_path: Path) -> None:
+    processes, said = Processes(Home(tmp_path)), list[str]()
+    first = processes.start(_sleeper("processors"))
+    try:
+        with Watch(processes, {"processors": _after(2, tmp_path, "words")}, lambda: None, said.append):
+            os.kill(first.pid, signal.SIGKILL)
+            _until(lambda: any("is back" in line for line in said))
+        failed = [line for line in said if "did not come back" in line]
+        assert len(failed) == 2
+        assert all("Cassandra at 127.0.0.1:1 does not answer; again in" in line for line in failed)
+        assert processes.find("processors") is not None
+    finally:
+        processes.stop("processors")
+
+
+def test_servers_that_do_not_come_back_are_tried_again_though_their_records_are_gone(tmp_path: Path) -> None:
+    """`millrace stack up` stops what it started when one of them fails."""
+    processes, said, tries = Processes(Home(tmp_path)), list[str](), list[int]()
+    processes.start(_sleeper("cassandra"))
+
+    def revive() -> None:
+        tries.append(1)
+        processes.stop("cassandra")
+        if len(tries) < 3:
+            raise StackError("cassandra is not ready after 120 s")
+        processes.start(_sleeper("cassandra"))
+
+    try:
+        with Watch(processes, {}, revive, said.append):
+            processes.kill("cassandra")
+            _until(lambda: any("is back" in line for line in said))
+        assert len(tries) == 3
+    finally:
+        processes.stop("cassandra")
+
+
+def test_what_was_stopped_on_purpose_stays_down(tmp_path: Path) -> None:
+    processes, said = Processes(Home(tmp_path)), list[str]()
+    spec, other = _sleeper("relay"), _sleeper("api")
+    processes.start(spec)
+    processes.start(other)
+    try:
+        with Watch(processes, {"relay": spec, "api": other}, lambda: None, said.append):
+            processes.stop("relay")
+            processes.kill("api")
+            _until(lambda: any("api is back" in line for line in said))
+            assert processes.find("relay") is None
+        assert not any("relay" in line for line in said)
+    finally:
+        processes.stop("api")

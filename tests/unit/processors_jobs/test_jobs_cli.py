@@ -160,7 +160,7 @@ def test_what_a_reprocess_from_elsewhere_and_a_count_of_customers_say(capsys: py
 @pytest.mark.parametrize(
     ("raised", "code", "words"),
     [
-        (PythonException("Traceback\nmillrace_processors.errors.ReportStoreError: Cassandra did not take 3 reports"), 6, "run it again: "),
+        (PythonException("Traceback\nmillrace_processors.errors.ReportStoreError: Cassandra did not take 3 reports"), 3, "run it again: "),
         (UnavailableError("MongoDB does not answer; is the stack up?"), 3, "is the stack up?"),
     ],
 )

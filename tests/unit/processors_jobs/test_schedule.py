@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from cassandra.cluster import NoHostAvailable
 
 from millrace_contracts.settings import RuntimeSettings
+from millrace_processors import schedule as schedule_module
+from millrace_processors.errors import UnavailableError
 from millrace_processors.schedule import LATE_SECONDS, Schedule
 from tests.support.ports import free_port
 
@@ -73,3 +76,33 @@ def test_a_run_that_fails_ends_it() -> None:
 
     with pytest.raises(ValueError, match="no lake"):
         Schedule("rollup", None).run(RUNTIME, 0, fail)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_repeated_job_waits_for_a_server_and_says_for_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule_module, "FIRST_PAUSE", 0.001)
+    schedule, seen = Schedule("rollup", 100), list[str]()
+
+    def once() -> None:
+        seen.append(schedule.readiness()[1]["state"])
+        if len(seen) < 4:
+            raise NoHostAvailable("Unable to complete the operation against any hosts", {})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    schedule.run(RUNTIME, 0, once, patience=3600)
+    assert seen[0] == "first run"
+    assert (
+        seen[1:]
+        == ["waiting: Cassandra does not answer (('Unable to complete the operation against any hosts', {})); is the stack up?"] * 3
+    )
+    assert schedule.readiness()[0]
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(("every", "patience"), [(None, 3600.0), (100, 0.0)])
+def test_without_a_pause_or_patience_a_server_that_is_away_ends_it(every: float | None, patience: float) -> None:
+    def once() -> None:
+        raise UnavailableError("MongoDB does not answer")
+
+    with pytest.raises(UnavailableError):
+        Schedule("audit", every).run(RUNTIME, 0, once, patience)
