@@ -75,7 +75,7 @@ class RuntimeSettings(Settings, group="RUNTIME"):
     """Where a process's own HTTP endpoints listen (its API, /health, /ready, /metrics). 0.0.0.0 inside a container, in production only."""
     body_seconds: float = Field(default=30.0, gt=0)
     """Total time for the body of one request to arrive, in every service; then the answer is 408. Bulk bodies have a time of their own."""
-    away_seconds: float = Field(60.0, ge=0)
+    away_seconds: float = Field(default=60.0, ge=0)
     """How long a command or a start waits for a server that is away, with words, before it ends with code 3. The relay and the stream
     have settings of their own."""
     scheduling: Literal["batch", "normal"] = "batch"

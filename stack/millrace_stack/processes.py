@@ -27,7 +27,7 @@ from millrace_stack import identity, ports
 from millrace_stack.errors import StackError
 from millrace_stack.home import Home, read_json, write_json
 from millrace_stack.identity import Identity
-from millrace_stack.readiness import Probe, wait_until_ready
+from millrace_stack.readiness import Probe, tail, wait_until_ready
 
 _LOG_LIMIT = 64 * 1024 * 1024
 
@@ -199,7 +199,7 @@ class Processes:
         threading.Thread(target=child.wait, name=f"reap-{spec.name}", daemon=True).start()
         who = identity.identify(child.pid)
         if who is None:
-            raise StackError(f"{spec.name} ended at once; see {log}")
+            raise StackError(f"{spec.name} ended at once; {tail(log)}")
         write_json(self._record(spec.name), {**record, "pid": who.pid, "started": who.started, "boot": who.boot}, 0o600)
         return Owned(spec.name, who, token, port, spec.stop_within), child
 

@@ -197,3 +197,17 @@ def test_a_program_that_is_not_there_is_named(home: Home, port: int) -> None:
     with pytest.raises(StackError, match="server: cannot run /nowhere/mongod"):
         Processes(home).start(ProcessSpec("server", ["/nowhere/mongod"], ready=lambda: True))
     assert Processes(home).names() == []
+
+
+def test_a_process_that_has_ended_before_it_could_be_looked_at_is_told_with_its_last_words(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Error: Cassandra does not answer"
+
+    def ended(pid: int) -> None:
+        wait_until(lambda: home.log("short").read_text() == f"{said}\n", 60, "it has said so")
+
+    monkeypatch.setattr(identity, "identify", ended)
+    with pytest.raises(StackError, match="ended at once") as failed:
+        Processes(home).start(ProcessSpec("short", [sys.executable, "-c", f"exit({said!r})"], ready=lambda: True))
+    assert failed.value.brief == "short ended at once: Cassandra does not answer"
