@@ -8,7 +8,7 @@ from typing import Literal, NotRequired, TypedDict
 class DeadLetter(TypedDict):
     """Value (JSON) of the dead-letter topic; its key is the document's id where that is known."""
 
-    stage: Literal["relay", "processors"]
+    stage: Literal["relay", "connect", "processors"]
     reason: str
     """One sentence that names the field, the value and what was expected."""
     collection: str
@@ -19,4 +19,4 @@ class DeadLetter(TypedDict):
     partition: NotRequired[int]
     offset: NotRequired[int]
     payload: str
-    """The undecoded value: base64 of BSON (relay) or the text of the Kafka value (processors)."""
+    """The undecoded value: base64 of BSON (relay), the text of the Kafka value (processors), or nothing (connect)."""

@@ -71,6 +71,7 @@ def apply_command(environ: Mapping[str, str], as_json: bool, prune: bool, wait: 
     """Make the cluster as declared, wait until the tasks run, and check that a new plan is empty.
 
     Connect validates every configuration before anything is changed. --wait 0 does not wait for the tasks.
+    Documents that a snapshot leaves out become dead letters; MILLRACE_MONGO_DEBEZIUM_URI and MILLRACE_KAFKA_* say where to look.
 
     \b
     Examples:
@@ -91,6 +92,7 @@ def apply_command(environ: Mapping[str, str], as_json: bool, prune: bool, wait: 
         if wait:
             applying.settle(open_session.client, applying.targets(done), seconds=wait)
         left, notes = operations.compare(open_session)
+        notes += operations.tell_left_out(open_session)
     if as_json:
         show_json({"applied": [change.row() for change in done], "left": [change.row() for change in left], "notes": strange + notes})
     else:

@@ -3,7 +3,8 @@
     {"about": "...", "state": "running" | "paused" | "stopped" | "absent", "config": {"connector.class": "...", ...}}
 
 ``${names:<field>}`` in a value is filled in here from MILLRACE_NAMES_*; any other ``${provider:...}`` is left for the worker's config
-providers, so that a secret travels by reference. A list or object (a pipeline) is sent as its JSON text.
+providers, so that a secret travels by reference. A list or object (a pipeline) is sent as its JSON text. A collection under
+``snapshot.collection.filter.overrides`` gets the filter of ``snapshots.filters``.
 On the cluster a connector is named ``<topic prefix>.<database>.<file name>``.
 """
 
@@ -18,6 +19,7 @@ from typing import Literal, cast, get_args
 
 from millrace_cdc.connect.errors import DeclarationError
 from millrace_cdc.connect.redaction import holds_secret
+from millrace_cdc.connect.snapshots.filters import with_filters
 from millrace_contracts.settings import NamesSettings
 from millrace_contracts.values.json_text import loads
 
@@ -81,6 +83,7 @@ def _read(path: Path, names: NamesSettings, enable: bool) -> Declared:
         raise DeclarationError(f"{path.name}: config needs a `connector.class`")
     if "name" in config:
         raise DeclarationError(f"{path.name}: config must not hold `name`; the file's name gives it")
+    config = with_filters(config, path.name)
     wanted = "running" if enable and state == "absent" else state
     return Declared(path.stem, full_name(names, path.stem), cast("State", wanted), config, str(document.get("about", "")))
 

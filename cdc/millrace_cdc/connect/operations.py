@@ -11,7 +11,9 @@ from millrace_cdc.connect.errors import NotFoundError, RefusedError
 from millrace_cdc.connect.models import PAUSED, RUNNING, STOPPED
 from millrace_cdc.connect.plan import Change, foreign
 from millrace_cdc.connect.session import Session
+from millrace_cdc.connect.snapshots.left_out import LookError
 from millrace_cdc.connect.status import Report, report
+from millrace_contracts.values.shown_text import in_cell
 
 Action = Literal["pause", "resume", "stop", "restart"]
 ACTIONS: tuple[str, ...] = get_args(Action)
@@ -29,6 +31,20 @@ def compare(session: Session) -> tuple[list[Change], list[str]]:
 def current(session: Session, names: Sequence[str] = ()) -> Report:
     """The state now of the named connectors, or of all."""
     return report(session.client.connectors(), session.declared, [session.full(name) for name in names], session.redactor)
+
+
+def tell_left_out(session: Session) -> list[str]:
+    """Dead letters for what snapshots leave out (I4); a note on each collection, or on why nobody could look."""
+    try:
+        found = session.look.tell(session.declared) if session.look else []
+    except LookError as error:
+        return [f"{session.redactor.text(error.message)}; `millrace connect watch` looks again"]
+    notes = []
+    for collection in dict.fromkeys(each.collection for each in found):
+        first, *more = (each for each in found if each.collection == collection)
+        named = f"{in_cell(first.key.decode())}{f' and {len(more)} more' if more else ''}"
+        notes.append(f"snapshots leave out of {collection}: {named}: {in_cell(first.reason)}; see the dead letters")
+    return notes
 
 
 def act(session: Session, action: Action, name: str, *, wait: float = applying.SETTLE_SECONDS) -> Report:

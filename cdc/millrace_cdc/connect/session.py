@@ -13,6 +13,7 @@ from millrace_cdc.connect.models import Connector
 from millrace_cdc.connect.plan import Change, plan
 from millrace_cdc.connect.redaction import Redactor
 from millrace_cdc.connect.settings import AdminSettings
+from millrace_cdc.connect.snapshots.left_out import Look
 from millrace_contracts.settings import NamesSettings
 
 
@@ -24,6 +25,8 @@ class Session:
     names: NamesSettings
     declared: list[Declared]
     redactor: Redactor
+    look: Look | None = None
+    """Finds what snapshots leave out."""
 
     @property
     def prefix(self) -> str:
@@ -52,4 +55,4 @@ def opened(environ: Mapping[str, str], *, patience: float = PATIENCE) -> Iterato
     settings, names, redactor = AdminSettings.load(environ), NamesSettings.load(environ), Redactor(environ)
     declared = declarations.load(settings.folder(), names, settings.enabled())
     with ConnectClient(settings.url, login=settings.login(), hide=redactor.text, patience=patience) as client:
-        yield Session(client, names, declared, redactor)
+        yield Session(client, names, declared, redactor, Look(environ))

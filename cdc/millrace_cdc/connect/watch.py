@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter as Counting
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any
@@ -14,11 +15,17 @@ from millrace_cdc.connect.errors import ConnectError, NotFoundError, RefusedErro
 from millrace_cdc.connect.models import FAILED
 from millrace_cdc.connect.operations import current
 from millrace_cdc.connect.session import Session
+from millrace_cdc.connect.snapshots.left_out import LookError
 from millrace_cdc.connect.status import Report, Row
 from millrace_cdc.connect.watchdog import Decision, Part, Watchdog
 from millrace_runtime.stopping import StopSignal
 
 log = structlog.get_logger()
+
+LOOK_AGAIN = 3600.0
+"""Seconds after which snapshots are looked after again: an operator may have asked for one."""
+LOOK_SOON = 60.0
+"""Seconds until the next try where MongoDB or Kafka did not answer."""
 
 STATES = ("RUNNING", "FAILED", "PAUSED", "STOPPED", "UNASSIGNED", "RESTARTING", "MISSING", "UNKNOWN")
 
@@ -35,6 +42,7 @@ class Metrics:
         self.failures = Counter("millrace_connect_failures", "Failures seen.", labels, registry=self.registry)
         self.stuck = Gauge("millrace_connect_stuck", "1 while it fails at the same offset again and again.", labels, registry=self.registry)
         self.restarts = Counter("millrace_connect_restarts", "Restarts asked for.", labels, registry=self.registry)
+        self.left_out = Gauge("millrace_connect_left_out", "Documents that snapshots leave out.", ("collection",), registry=self.registry)
         self.reachable = Gauge("millrace_connect_reachable", "1 while a worker answers.", registry=self.registry)
 
     def show(self, rows: Iterable[Row], stuck: Collection[Part]) -> None:
@@ -56,6 +64,8 @@ class Watch:
         self._watchdog = Watchdog()
         self._last: Report | None = None
         self._unreachable = ""
+        self._look_at = 0.0
+        """When to look for what snapshots left out: at the start, whenever a task may have begun with one, and from time to time."""
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready while a worker answers; the failures are told either way."""
@@ -90,7 +100,24 @@ class Watch:
         self._last, self._unreachable = report, ""
         self.metrics.reachable.set(1)
         self.metrics.show(report.rows, self._watchdog.stuck)
+        if decision.recovered or self._clock() >= self._look_at:
+            self._tell_left_out()
         return decision
+
+    def _tell_left_out(self) -> None:
+        if self._session.look is None:
+            return
+        try:
+            found = self._session.look.tell(self._session.declared)
+        except LookError as error:
+            log.warning("snapshots not looked after", reason=self._session.redactor.text(error.message))
+            self._look_at = self._clock() + LOOK_SOON
+            return
+        self._look_at = self._clock() + LOOK_AGAIN
+        self.metrics.left_out.clear()
+        for collection, count in Counting(each.collection for each in found).items():
+            self.metrics.left_out.labels(collection).set(count)
+            log.error("snapshots leave out documents; see the dead letters", collection=collection, documents=count)
 
     def _offsets(self, rows: Iterable[Row]) -> dict[str, str]:
         """Where the connectors that failed stand; one of which that can not be told is left out."""

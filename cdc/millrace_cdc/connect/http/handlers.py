@@ -98,7 +98,8 @@ def apply(call: Call) -> Any:
     done: list[Change] = []
     left = applying.execute(call.session.client, changes, prune=call.query.get("prune") == "true", progress=done.append)
     applying.settle(call.session.client, applying.targets(done), seconds=WAIT_SECONDS)
-    return {"applied": [change.row() for change in done], "left": [change.row() for change in left], "notes": notes + strange}
+    notes += strange + operations.tell_left_out(call.session)
+    return {"applied": [change.row() for change in done], "left": [change.row() for change in left], "notes": notes}
 
 
 def show_offsets(call: Call) -> Any:
