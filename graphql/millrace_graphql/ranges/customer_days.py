@@ -42,8 +42,8 @@ class CustomerDays:
     def of(cls, merchant_id: str, asked: Range, rows: tuple[Ints, Mapping[str, Ints]], progress: Progress) -> CustomerDays:
         """The days of a range from the rows of some of them; ``progress`` is that of the counts, read before the rows."""
         starts, columns = rows
-        if not np.isin(starts, asked.starts).all():
-            # Days of another calendar: the merchant's zone has changed, and the job has not counted by the new one yet.
+        if progress.days_of(asked.zone) is None or not np.isin(starts, asked.starts).all():
+            # Days of another calendar: the merchant's zone, or its rules, have changed, and the job has not counted by the new ones yet.
             progress = replace(progress, complete_through_ms=None)
         through = progress.complete_through_ms
         counted = 0 if through is None else int(np.searchsorted(closed_at(asked.ends), through, side="right"))

@@ -137,21 +137,23 @@ class Directory:
         note_directory()  # no notice tells of them
 
         async def load() -> Progress:
-            return Progress(time.time_ns() // 1_000_000, await self._through(PROGRESS_CUSTOMERS))
+            as_of = time.time_ns() // 1_000_000
+            through, rules = await self._of_days(PROGRESS_CUSTOMERS)
+            return Progress(as_of, through, rules=rules)
 
         return await self._customers.get("", load)
 
     async def _load_progress(self) -> Progress:
         as_of = time.time_ns() // 1_000_000
-        reports, (rollups, rules) = await asyncio.gather(self._through(PROGRESS_PAYMENTS), self._rollups())
+        reports, (rollups, rules) = await asyncio.gather(self._through(PROGRESS_PAYMENTS), self._of_days(PROGRESS_ROLLUPS))
         # Whatever notices were published before the progress are taken before it is told: no cache answers from before them.
         await self.told(reports)
         return Progress(as_of, reports, rollups, rules)
 
-    async def _rollups(self) -> tuple[int | None, Mapping[str, str]]:
-        """How far the rollups have come, and the rules of zones that they follow."""
+    async def _of_days(self, name: str) -> tuple[int | None, Mapping[str, str]]:
+        """How far a job that makes days has come, and the rules of zones that it follows."""
         statement = f"SELECT to_unix_timestamp(complete_through) AS through, detail FROM {{ks}}.{PROGRESS_TABLE} WHERE name = ?"  # noqa: S608
-        found = await self._cassandra.read(statement, [PROGRESS_ROLLUPS])
+        found = await self._cassandra.read(statement, [name])
         detail = next(iter(found["detail"]), None)
         return next(iter(found["through"]), None), (orjson.loads(detail).get("zones") or {}) if detail else {}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,10 +14,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from millrace_contracts.metrics import CUSTOMER_METRICS
+from millrace_contracts.reports import PROGRESS_CUSTOMERS
+from millrace_contracts.values.zones import digest
 from millrace_contracts.windows import to_ms
 from millrace_graphql.ranges.calendar import Grain
+from millrace_graphql.ranges.cassandra import Cassandra
 from millrace_graphql.ranges.customer_days import READ, CustomerDays
-from millrace_graphql.ranges.directory import Progress
+from millrace_graphql.ranges.directory import Directory, Progress
 from millrace_graphql.ranges.plan import Range, iso
 from millrace_graphql.rest import openapi
 from millrace_graphql.rest.bodies import customers_json
@@ -65,6 +70,29 @@ def test_where_nothing_is_counted_there_are_neither_days_nor_totals(through: int
     assert columns(found) == dict.fromkeys(NAMES, [None] * 4)
     assert len(found.freshness.missing()) == 4
     assert found.totals(7) == dict.fromkeys(NAMES)
+
+
+class Counted:
+    """Cassandra's progress rows."""
+
+    def __init__(self, rules: dict[str, str]) -> None:
+        self.details = {PROGRESS_CUSTOMERS: json.dumps({"zones": rules})}
+
+    async def read(self, statement: str, values: list[str]) -> dict[str, list[Any]]:
+        through = {"through": [FIRST + 9 * DAY]}
+        return through if "detail" not in statement else {**through, "detail": [self.details[values[0]]]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "counted"),
+    [({}, True), ({"Asia/Seoul": digest("Asia/Seoul")}, True), ({"Asia/Seoul": "of 1988"}, False), ({"Asia/Tokyo": "of 1951"}, True)],
+)
+def test_days_that_follow_other_rules_of_their_zone_stand_for_none(rules: dict[str, str], counted: bool) -> None:
+    progress = asyncio.run(Directory(cast("Cassandra", Counted(rules))).customers_progress())
+    none = (np.array([], np.int64), dict.fromkeys(READ, np.array([], np.int64)))
+    found = CustomerDays.of("m1", Range(FIRST, FIRST + 4 * DAY, Grain.DAY, "Asia/Seoul"), none, progress)
+    assert columns(found)["customers"] == [0 if counted else None] * 4
+    assert len(found.freshness.missing()) == (0 if counted else 4)
 
 
 def test_days_of_a_calendar_that_the_merchant_had_before_stand_for_no_day_of_the_new_one() -> None:
