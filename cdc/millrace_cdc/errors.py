@@ -64,3 +64,7 @@ class Reopen(SourceLost):
 
 class TransactionAborted(Exception):
     """The transaction was given up and nothing of it is visible; the source is opened again at the committed position."""
+
+
+class ProducerInDoubt(TransactionAborted):
+    """The end of the last transaction may have been sent twice, and a late copy would end the next one: ``fence`` takes a new producer."""

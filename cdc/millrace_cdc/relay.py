@@ -14,7 +14,7 @@ import structlog
 
 from millrace_cdc import audit
 from millrace_cdc.capture import Capture, check
-from millrace_cdc.errors import HistoryLost, Reopen, SourceLost, TransactionAborted, Unavailable
+from millrace_cdc.errors import HistoryLost, ProducerInDoubt, Reopen, SourceLost, TransactionAborted, Unavailable
 from millrace_cdc.events import marker
 from millrace_cdc.gaps import Gap, gap_key
 from millrace_cdc.mongo import now_ms
@@ -63,10 +63,7 @@ class Relay:
         Raises:
             RelayError: with the exit code of the process.
         """
-        self._state.enter("starting", "taking the transactional id over")
-        self._sink.fence()  # 1. fence the predecessor (I3)
-        self._records = self._read_progress()  # 2. then read where it stopped (I2)
-        check(self._capture, self._records)
+        self._take_over()
         self._await_snapshot()
         attempt = 0
         while not self._stop.is_set:
@@ -78,6 +75,9 @@ class Relay:
                 attempt = 0
             except HistoryLost as error:
                 self._open_gap(error)
+            except ProducerInDoubt as error:
+                log.warning("taking over from ourselves", reason=str(error))
+                self._take_over()
             except Reopen as error:
                 log.info("going on behind it", reason=str(error))
             except (SourceLost, TransactionAborted) as error:
@@ -87,6 +87,12 @@ class Relay:
                     source.close()
             if attempt:
                 self._stop.wait(_backoff(attempt))
+
+    def _take_over(self) -> None:
+        self._state.enter("starting", "taking the transactional id over")
+        self._sink.fence()  # 1. fence the predecessor (I3)
+        self._records = self._read_progress()  # 2. then read where it stopped (I2)
+        check(self._capture, self._records)
 
     def _await_snapshot(self) -> None:
         """Stream 0 makes the first snapshot; the others begin where it ends, so that no document's changes overtake its read (I3)."""
@@ -102,6 +108,9 @@ class Relay:
         Raises:
             HistoryLost: the policy is to stop.
         """
+        if self._sink.in_doubt:
+            self._take_over()
+            return  # opening the source from what was read finds the gap again
         position = Position.decode(self._records[self._capture.key])
         start = time_of(position.token) if position.token is not None else position.at or (0, 0)
         gap = Gap(self._capture.share.stream, start, None, now_ms())

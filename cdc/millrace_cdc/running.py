@@ -96,13 +96,13 @@ class Configuration:
         """The transactional producer of a stream."""
         transactional_id = topics.transactional_id(self.names, self.relay.collection, stream)
         config = producer_config(self.kafka, transactional_id, self.relay.transaction_timeout_ms, max_message_bytes)
-        return KafkaSink(Producer(config), found, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
+        return KafkaSink(lambda: Producer(config), found, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
 
     def retry_sink(self, capture: Capture, stop: StopSignal) -> KafkaSink:
         """The producer of a retried dead letter: a transactional id of its own, so that the running relay is not fenced."""
         transactional_id = f"{topics.transactional_id(self.names, self.relay.collection, 0)}.retry"
         config = producer_config(self.kafka, transactional_id, self.relay.transaction_timeout_ms, capture.max_message_bytes)
-        return KafkaSink(Producer(config), capture.topics, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
+        return KafkaSink(lambda: Producer(config), capture.topics, transactional_id, self.relay.retry_seconds, lambda: stop.is_set)
 
 
 @contextmanager

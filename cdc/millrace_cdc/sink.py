@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from millrace_cdc.errors import Fenced, RelayError, TransactionAborted, Unavailable
+from millrace_cdc.errors import Fenced, ProducerInDoubt, RelayError, TransactionAborted, Unavailable
 from millrace_cdc.portions import Portion
 from millrace_contracts import changes
 from millrace_contracts.settings import KafkaSettings
@@ -23,6 +23,10 @@ CHANGE_HEADERS: Headers = {
 }
 MARKER_HEADERS: Headers = {**CHANGE_HEADERS, changes.HEADER_KIND: changes.KIND_LOW_WATER.encode()}
 ATTEMPT_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+"""The producer asks again after this pause at the earliest, shorter by a fifth at random (KIP-580)."""
+SURE_SECONDS = 0.75 * RETRY_SECONDS
+"""A transaction that was ended faster was ended by one request: a second one would have had to wait for its pause."""
 log = structlog.get_logger()
 
 
@@ -47,6 +51,8 @@ def producer_config(kafka: KafkaSettings, transactional_id: str, transaction_tim
         "compression.type": "lz4",
         "message.max.bytes": max_message_bytes,
         "linger.ms": 2,
+        "retry.backoff.ms": round(RETRY_SECONDS * 1000),
+        "retry.backoff.max.ms": round(RETRY_SECONDS * 1000),
         "batch.num.messages": 20_000,
         "queue.buffering.max.messages": 500_000,
         "queue.buffering.max.kbytes": 65_536,
@@ -57,45 +63,69 @@ def producer_config(kafka: KafkaSettings, transactional_id: str, transaction_tim
 
 
 class KafkaSink:
-    """One transactional producer. ``retry_seconds``: how long the broker may stay away; ``stopping`` shortens it."""
+    """One transactional producer at a time. ``retry_seconds``: how long the broker may stay away; ``stopping`` shortens it.
+
+    A request that ends a transaction, was lost with its connection and repeated, may still arrive, and would end the NEXT transaction
+    of the same producer epoch (librdkafka#5423). So a producer that may have sent two is not used again.
+    """
 
     def __init__(
-        self, producer: Producer, topics: Topics, transactional_id: str, retry_seconds: float, stopping: Callable[[], bool]
+        self,
+        make: Callable[[], Producer],
+        topics: Topics,
+        transactional_id: str,
+        retry_seconds: float,
+        stopping: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._producer = producer
-        self._topics = topics
+        self._make = make
+        self._producer = make()
+        self.topics = topics
+        self.in_doubt = False
+        """Whether an end of a transaction may still be under way: nothing can begin before ``fence``."""
         self._id = transactional_id
         self._retry_seconds = retry_seconds
         self._stopping = stopping
+        self._clock = clock
         self.waiting_since: float | None = None
         """When the broker stopped to answer, on the monotonic clock."""
 
     def fence(self) -> None:
         """Take the transactional id over: a relay that still holds it can commit nothing more, its open transaction is aborted (I3)."""
+        if self.in_doubt:
+            self._producer = self._make()
+            self.in_doubt = False
         self._retried("take over", lambda: self._producer.init_transactions(ATTEMPT_SECONDS))
 
     def begin(self) -> None:
-        """Open a transaction; nothing is sent yet."""
+        """Open a transaction; nothing is sent yet.
+
+        Raises:
+            ProducerInDoubt: ``fence`` first; another relay may have taken over, so that the position is to be read again.
+        """
+        if self.in_doubt:
+            raise ProducerInDoubt("the end of the last transaction may have been sent twice; a new producer takes over")
         self._retried("begin", self._producer.begin_transaction)
 
     def produce(self, portion: Portion) -> None:
         """Put a portion into the open transaction."""
-        self._send(self._topics.changes, portion.events, CHANGE_HEADERS)
-        self._send(self._topics.dead_letters, portion.dead_letters, CHANGE_HEADERS)
-        self._send(self._topics.audit, portion.audits, CHANGE_HEADERS)
+        self._send(self.topics.changes, portion.events, CHANGE_HEADERS)
+        self._send(self.topics.dead_letters, portion.dead_letters, CHANGE_HEADERS)
+        self._send(self.topics.audit, portion.audits, CHANGE_HEADERS)
 
     def commit(self, progress: Mapping[str, bytes | None], marker: bytes | None, audit: bytes | None = None) -> None:
         """Add progress, markers and the audit record, and commit."""
         self.record(progress)
         if audit is not None:
-            self._send(self._topics.audit, [(None, audit)], CHANGE_HEADERS)
-        for partition in range(self._topics.partitions) if marker is not None else ():
-            self._send(self._topics.changes, [(None, marker or b"")], MARKER_HEADERS, partition)
-        self._retried("commit", lambda: self._producer.commit_transaction(ATTEMPT_SECONDS))
+            self._send(self.topics.audit, [(None, audit)], CHANGE_HEADERS)
+        for partition in range(self.topics.partitions) if marker is not None else ():
+            self._send(self.topics.changes, [(None, marker or b"")], MARKER_HEADERS, partition)
+        self._retried("commit", self._flushed)
+        self._end("commit", self._producer.commit_transaction)
 
     def record(self, progress: Mapping[str, bytes | None]) -> None:
         """Put progress records into the open transaction; None removes one."""
-        self._send(self._topics.progress, [(key.encode(), value) for key, value in progress.items()], CHANGE_HEADERS)
+        self._send(self.topics.progress, [(key.encode(), value) for key, value in progress.items()], CHANGE_HEADERS)
 
     def flush(self) -> None:
         """Wait until the broker has everything that was sent."""
@@ -104,7 +134,20 @@ class KafkaSink:
 
     def abort(self) -> None:
         """Give the open transaction up."""
-        self._retried("abort", lambda: self._producer.abort_transaction(ATTEMPT_SECONDS))
+        self._end("abort", self._producer.abort_transaction)
+
+    def _end(self, what: str, action: Callable[[float], object]) -> None:
+        """End the transaction, and note whether more than one request may have been sent for it."""
+        started = self._clock()
+        try:
+            self._retried(what, lambda: action(ATTEMPT_SECONDS))
+        finally:
+            self.in_doubt = self._clock() - started >= SURE_SECONDS
+
+    def _flushed(self) -> None:
+        """What was sent has arrived: only the request for the end is left, whose time tells whether it was repeated."""
+        if self._producer.flush(ATTEMPT_SECONDS):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the broker has not taken everything"))
 
     def _send(self, topic: str, messages: Sequence[tuple[bytes | None, bytes | None]], headers: Headers, partition: int = -1) -> None:
         if not messages:

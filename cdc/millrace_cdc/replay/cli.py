@@ -20,7 +20,7 @@ from millrace_cdc.replay.run import Runner
 from millrace_cdc.replay.session import Session, session, show_json
 from millrace_cdc.replay.sinks import DrySink, ReplaySink, target_topic
 from millrace_cdc.reporting import AS_JSON
-from millrace_cdc.sink import KafkaSink, producer_config
+from millrace_cdc.sink import producer_config
 from millrace_contracts import exit_codes
 from millrace_runtime.screen import echo
 from millrace_runtime.stopping import StopSignal
@@ -118,8 +118,8 @@ def _dry_run(opened: Session, made: Replay, facts: Mapping[str, str], as_json: b
 
 def _resume(opened: Session, replay_id: str, as_json: bool) -> int:
     stop = StopSignal().install()
-    producer = _fenced(opened, replay_id, stop)
-    return _run(opened, producer, unfinished(opened.namespace, opened.records(), replay_id), stop, as_json)
+    sink = _fenced(opened, replay_id, stop)
+    return _run(opened, sink, unfinished(opened.namespace, opened.records(), replay_id), stop, as_json)
 
 
 def _begin(opened: Session, made: Replay, as_json: bool) -> int:
@@ -127,13 +127,15 @@ def _begin(opened: Session, made: Replay, as_json: bool) -> int:
     return _run(opened, _fenced(opened, made.id, stop), made, stop, as_json)
 
 
-def _fenced(opened: Session, replay_id: str, stop: StopSignal) -> Producer:
-    """The producer of a replay, its id taken over FIRST: a killed predecessor's open transaction ends here, a living one is fenced (I3)."""
+def _fenced(opened: Session, replay_id: str, stop: StopSignal) -> ReplaySink:
+    """The sink of a replay, its id taken over FIRST: a killed predecessor's open transaction ends here, a living one is fenced (I3)."""
     settings = opened.settings
     own = transactional_id(opened, replay_id)
-    producer = Producer(producer_config(settings.kafka, own, TRANSACTION_TIMEOUT_MS, opened.capture.max_message_bytes))
-    KafkaSink(producer, opened.capture.topics, own, settings.relay.retry_seconds, lambda: stop.is_set).fence()
-    return producer
+    config = producer_config(settings.kafka, own, TRANSACTION_TIMEOUT_MS, opened.capture.max_message_bytes)
+    patience, topics = settings.relay.retry_seconds, opened.capture.topics
+    sink = ReplaySink(lambda: Producer(config), topics, own, patience, lambda: stop.is_set, replay_id)
+    sink.fence()
+    return sink
 
 
 def transactional_id(opened: Session, replay_id: str) -> str:
@@ -141,11 +143,9 @@ def transactional_id(opened: Session, replay_id: str) -> str:
     return f"{opened.settings.names.topic_prefix}.replay.{opened.namespace}.{replay_id}"
 
 
-def _run(opened: Session, producer: Producer, made: Replay, stop: StopSignal, as_json: bool) -> int:
+def _run(opened: Session, sink: ReplaySink, made: Replay, stop: StopSignal, as_json: bool) -> int:
     capture, settings = opened.capture, opened.settings
-    topics = target_topic(settings.kafka, settings.names, capture.topics, made.topic)
-    own = transactional_id(opened, made.id)
-    sink = ReplaySink(producer, topics, own, settings.relay.retry_seconds, lambda: stop.is_set, made.id)
+    sink.topics = target_topic(settings.kafka, settings.names, capture.topics, made.topic)
     echo(f"replay {made.id}: if it is stopped, `millrace replay --resume {made.id}` goes on", err=True)
     with screen.Bar(made) as bar:
         ended = Runner(capture, opened.client, sink, settings.relay, made, stop, bar).run()

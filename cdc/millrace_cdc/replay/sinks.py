@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,15 +25,21 @@ class ReplaySink(KafkaSink):
     """The relay's sink with the header ``millrace-replay`` on every event and dead letter."""
 
     def __init__(
-        self, producer: Producer, topics: Topics, transactional_id: str, retry_seconds: float, stopping: Any, replay_id: str
+        self, make: Callable[[], Producer], topics: Topics, transactional_id: str, retry_seconds: float, stopping: Any, replay_id: str
     ) -> None:
-        super().__init__(producer, topics, transactional_id, retry_seconds, stopping)
+        super().__init__(make, topics, transactional_id, retry_seconds, stopping)
         self._headers: Headers = {**CHANGE_HEADERS, changes.HEADER_REPLAY: replay_id.encode()}
+
+    def begin(self) -> None:
+        """Open a transaction. No one else writes by this id, so that a new producer goes on where this one was."""
+        if self.in_doubt:
+            self.fence()
+        super().begin()
 
     def produce(self, portion: Portion) -> None:
         """Put a portion into the open transaction."""
-        self._send(self._topics.changes, portion.events, self._headers)
-        self._send(self._topics.dead_letters, portion.dead_letters, self._headers)
+        self._send(self.topics.changes, portion.events, self._headers)
+        self._send(self.topics.dead_letters, portion.dead_letters, self._headers)
 
 
 @dataclass

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from millrace_cdc.errors import Fenced, RelayError, TransactionAborted, Unavailable
+from millrace_cdc.errors import Fenced, ProducerInDoubt, RelayError, TransactionAborted, Unavailable
 from millrace_cdc.portions import Portion
-from millrace_cdc.sink import KafkaSink, Topics, producer_config
+from millrace_cdc.sink import SURE_SECONDS, KafkaSink, Topics, producer_config
 from millrace_contracts.settings import KafkaSettings
 
 TOPICS = Topics("changes", 3, "progress", "dead-letters", "audit")
@@ -21,6 +21,8 @@ class FakeProducer:
     def __init__(self, **failures: list[Exception]) -> None:
         self.failures = failures
         self.calls: list[str] = []
+        self.left: list[int] = []
+        """What the next flushes leave in the queue."""
         self.sent: list[tuple[str, bytes | None, bytes | None, int, dict[str, bytes]]] = []
 
     def _step(self, name: str) -> None:
@@ -47,6 +49,9 @@ class FakeProducer:
     def poll(self, seconds: float) -> None:
         pass
 
+    def flush(self, seconds: float) -> int:
+        return self.left.pop(0) if self.left else 0
+
 
 def failure(code: int, *, fatal: bool = False, retriable: bool = False, abort: bool = False) -> KafkaException:
     return KafkaException(KafkaError(code, "told to", fatal, retriable, abort))
@@ -54,7 +59,7 @@ def failure(code: int, *, fatal: bool = False, retriable: bool = False, abort: b
 
 def sink(**failures: list[Exception]) -> tuple[KafkaSink, FakeProducer]:
     producer = FakeProducer(**failures)
-    return KafkaSink(producer, TOPICS, "id", 1.0, lambda: False), producer  # type: ignore[arg-type]
+    return KafkaSink(lambda: producer, TOPICS, "id", 1.0, lambda: False), producer  # type: ignore[arg-type]
 
 
 def test_a_commit_carries_position_audit_and_a_marker_for_every_partition() -> None:  # I2
@@ -126,3 +131,35 @@ def test_a_full_queue_waits_for_the_broker_and_goes_on_where_it_was() -> None:
 def test_the_producer_agrees_with_java_about_partitions() -> None:  # I3
     config = producer_config(KafkaSettings(bootstrap="host:1"), "id", 60_000, 4_000_000)
     assert (config["partitioner"], config["message.max.bytes"], config["transactional.id"]) == ("murmur2_random", 4_000_000, "id")
+
+
+@pytest.mark.parametrize("end", ["commit", "abort"])
+def test_a_producer_whose_end_of_a_transaction_took_as_long_as_a_second_request_is_not_used_again(end: str) -> None:  # I2
+    seconds = iter([0.0, 0.0, 0.0, SURE_SECONDS])  # when each end begins and has come back
+    made: list[FakeProducer] = []
+
+    def make() -> FakeProducer:
+        made.append(FakeProducer())
+        return made[-1]
+
+    writer = KafkaSink(make, TOPICS, "id", 1.0, lambda: False, lambda: next(seconds))  # type: ignore[arg-type]
+    for _ in range(2):
+        writer.begin()
+        if end == "commit":
+            writer.commit({}, None)
+        else:
+            writer.abort()
+    with pytest.raises(ProducerInDoubt):
+        writer.begin()
+    writer.fence()
+    writer.begin()
+    assert [each.calls for each in made] == [["begin", end, "begin", end], ["init", "begin"]]
+
+
+def test_time_that_the_events_took_to_arrive_is_none_of_the_commits() -> None:
+    made, producer = sink()
+    producer.left = [7, 3]
+    made.begin()
+    made.commit({}, None)
+    assert producer.calls == ["begin", "commit"]
+    made.begin()
