@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -52,8 +52,8 @@ def serving(workers: int, folder: Path, kill_seconds: int = KILL_SECONDS) -> Ite
         wait_until(lambda: server.answering() is not None and len(server.workers()) == workers, 60, "the workers answer")
         yield server
     finally:
-        for child in [*psutil.Process(process.pid).children(), process] if process.poll() is None else []:
-            child.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # at once: a supervisor replaces a worker that was killed before it
         process.wait()
 
 
