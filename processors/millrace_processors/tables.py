@@ -53,7 +53,8 @@ def declare_store(config: Config) -> list[str]:
     """Create the keyspace and tables that are missing; their names."""
 
     def declare(session: Session) -> Session:
-        for statement in statements(config.names.keyspace, config.cassandra.replication):
+        there = config.names.keyspace in session.cluster.metadata.keyspaces  # where an administrator makes it, this login may not
+        for statement in statements(config.names.keyspace, config.cassandra.replication)[1 if there else 0 :]:
             session.execute(statement, timeout=60)
         return session
 
