@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-# Files of tests run side by side: each lane has servers of its own, which take 5 GiB.
+# Files of integration tests run side by side: each lane has servers of its own, which take 5 GiB. The demo needs two cores for itself.
 LANES := 2
 EXTRAS := mongo-init collection cdc processors graphql tracing stack build node
 
@@ -31,7 +31,8 @@ demo: setup ## The whole pipeline here, on real baskets; CHECK=1 compares with t
 	@$(VENV)/bin/millrace demo $(if $(CHECK),--check) $(DEMO_ARGS)
 
 test: setup test-unit ## All tests: unit, integration, e2e (real servers)
-	@$(PY) -m pytest tests/e2e tests/integration --numprocesses $(LANES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(PY) -m pytest tests/integration --numprocesses $(LANES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(PY) -m pytest tests/e2e $(PYTEST_ARGS)
 
 test-unit: $(STAMP) ## The tests that need no server
 	@$(PY) -m pytest tests/unit --numprocesses auto --dist worksteal $(PYTEST_ARGS)
