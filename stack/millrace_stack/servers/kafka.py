@@ -38,7 +38,14 @@ class Kafka(Server):
             _format(tool, properties, context.home.log(self.name))
         port = context.ports["kafka"]
         command = java_command(context, context.settings.kafka_heap_mb, jars, "kafka.Kafka", flags, [str(properties)])
-        return ProcessSpec(self.name, command, ready=lambda: _has_broker(port), ports=self.own_ports(context), stop_within=30.0)
+        return ProcessSpec(
+            self.name,
+            command,
+            ready=lambda: _has_broker(port),
+            ports=self.own_ports(context),
+            ready_within=context.settings.start_within,
+            stop_within=30.0,
+        )
 
     def healthy(self, context: Context) -> Probe:
         """Whether the cluster's metadata lists the broker."""
