@@ -23,7 +23,8 @@ ATTEMPTS = [
 @pytest.mark.parametrize("login", [None, ("millrace", ""), ("millrace", "wrong"), ("nobody", "wrong"), ("", "")])
 def test_nobody_without_the_login_is_answered(connect_server: Settings, login: tuple[str, str] | None) -> None:
     with httpx.Client(base_url=connect_server["MILLRACE_CONNECT_URL"], auth=login, timeout=60, trust_env=False) as stranger:
-        answers = [stranger.request(method, path, **({} if method == "GET" else {"json": {}})) for method, path in ATTEMPTS]
+        # Without bodies: a server that refuses before it has read one may close the connection, and the answer is lost with it.
+        answers = [stranger.request(method, path) for method, path in ATTEMPTS]
     assert [answer.status_code for answer in answers] == [401] * len(ATTEMPTS)
     assert not [answer.text for answer in answers if "kafka_cluster_id" in answer.text]
 

@@ -189,8 +189,8 @@ def test_a_killed_command_doubles_no_payment_of_an_idempotency_key(declared: dic
 
 def test_a_killed_command_leaves_no_worker_behind(declared: dict[str, str], tmp_path: Path) -> None:
     with CollectionProcess(declared, tmp_path, "--workers", "2") as api:
+        until(lambda: len(api.workers()) == 2, "both workers are started")
         workers = api.workers()
-        assert len(workers) >= 2
         api.kill()
         until(lambda: not [worker for worker in workers if worker.is_running()], "the workers are gone")
 
@@ -200,6 +200,7 @@ def test_the_command_stays_up_when_a_worker_is_killed(declared: dict[str, str], 
     single = {name: value for name, value in payment("").items() if name not in ("op", "id", "userId")}
     with CollectionProcess(declared, tmp_path, "--workers", str(workers)) as api:
         httpx.put(f"{api.url}/v1/merchants/m1", json=MERCHANT, headers=api.headers).raise_for_status()
+        until(lambda: len(api.workers()) == workers, "all workers are started")
         before = {worker.pid for worker in api.workers()}
         api.workers()[0].kill()
         until(lambda: len({worker.pid for worker in api.workers()} - before) == 1, "another worker is started")
