@@ -24,6 +24,8 @@ from millrace_contracts.changes import OP_DELETE
 from millrace_contracts.settings import KafkaSettings
 
 Time = tuple[int, int]
+_TEXT_ID = b'{"_id":"'
+"""How nearly every image begins."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Captured:
     """What the topic says of every document, on disk (about 100 B a document): the digest of its newest image, or that it is deleted.
 
     A document whose events the topic no longer keeps is unknown: it is sent again if it exists, and its deletion can not be known here.
+    A key is text, also that of an id of another type: ``42`` and ``"42"`` are two documents, told apart by ``id``.
     """
 
     def __init__(self) -> None:
@@ -84,7 +87,9 @@ class Captured:
         self._rows = sqlite3.connect(Path(self._folder.name) / "captured.db", isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
             self._rows.execute(f"PRAGMA {pragma}")
-        self._rows.execute("CREATE TABLE captured (key BLOB PRIMARY KEY, digest BLOB, seen INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID")
+        self._rows.execute(
+            "CREATE TABLE captured (key BLOB, id BLOB, digest BLOB, seen INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (key, id)) WITHOUT ROWID"
+        )
 
     def __enter__(self) -> Captured:
         return self
@@ -102,22 +107,31 @@ class Captured:
         rows = []
         for key, value in events:
             event = orjson.loads(value)
-            rows.append((key, None if event["op"] == OP_DELETE else digest(orjson.dumps(event["after"]))))
+            gone = event["op"] == OP_DELETE
+            image = event.get("before") if gone else event["after"]
+            rows.append((key, _other_id(image), None if gone else digest(orjson.dumps(image))))
         self._rows.execute("BEGIN")
-        self._rows.executemany("INSERT OR REPLACE INTO captured (key, digest) VALUES (?, ?)", rows)
+        self._rows.executemany("INSERT OR REPLACE INTO captured (key, id, digest) VALUES (?, ?, ?)", rows)
         self._rows.execute("COMMIT")
 
     def differs(self, key: bytes, image: bytes) -> bool:
         """Whether the topic has another state of a document, or none; the document counts as seen."""
-        row = self._rows.execute("SELECT digest FROM captured WHERE key = ?", (key,)).fetchone()
-        self._rows.execute("UPDATE captured SET seen = 1 WHERE key = ?", (key,))
+        named = (key, b"" if image.startswith(_TEXT_ID) else _other_id(orjson.loads(image)))
+        row = self._rows.execute("SELECT digest FROM captured WHERE key = ? AND id = ?", named).fetchone()
+        self._rows.execute("UPDATE captured SET seen = 1 WHERE key = ? AND id = ?", named)
         return row is None or row[0] != digest(image)
 
-    def unseen(self, count: int) -> Iterator[list[bytes]]:
-        """Keys that the topic has and the source did not show, so many at a time."""
-        cursor = self._rows.execute("SELECT key FROM captured WHERE seen = 0 AND digest IS NOT NULL")
+    def unseen(self, count: int) -> Iterator[list[tuple[bytes, bytes]]]:
+        """(key, id) of what the topic has and the source did not show, so many at a time; ``id`` is JSON, empty where it is the key."""
+        cursor = self._rows.execute("SELECT key, id FROM captured WHERE seen = 0 AND digest IS NOT NULL")
         while rows := cursor.fetchmany(count):
-            yield [row[0] for row in rows]
+            yield rows
+
+
+def _other_id(image: Any) -> bytes:
+    """JSON of an image's id where that is no text; empty where it is, or is not told: then the key is the id."""
+    found = image.get("_id") if image else None
+    return b"" if found is None or isinstance(found, str) else orjson.dumps(found)
 
 
 def digest(image: bytes) -> bytes:

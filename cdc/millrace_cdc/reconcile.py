@@ -35,7 +35,7 @@ class ReconcileSource:
         self._at = at
         self._mine = mine
         self._finish = finish
-        self._unseen: Iterator[list[bytes]] | None = None
+        self._unseen: Iterator[list[tuple[bytes, bytes]]] | None = None
         self._repeated = self._removed = 0
         self.finished = False
 
@@ -52,18 +52,20 @@ class ReconcileSource:
             return portion
         if self._unseen is None:
             self._unseen = self._captured.unseen(KEYS_AT_ONCE)
-        keys = next(self._unseen, None)
-        if keys is not None:
-            return self._deletions(self._mine(keys))
+        gone = next(self._unseen, None)
+        if gone is not None:
+            return self._deletions(gone)
         self.finished = True
         return self._finish(self._repeated, self._removed)
 
-    def _deletions(self, keys: list[bytes]) -> Portion:
+    def _deletions(self, gone: list[tuple[bytes, bytes]]) -> Portion:
         made, read_ms = Portion(), now_ms()
-        for key in keys:
-            made.events.append((key, self._form.read(OP_DELETE, b"null", self._at, read_ms)))
-            count(made.counts, OP_DELETE, None)
-        self._removed += len(keys)
+        mine = set(self._mine([key for key, _ in gone]))
+        for key, other_id in gone:
+            if key in mine:
+                made.events.append((key, self._form.gone(other_id, self._at, read_ms)))
+                count(made.counts, OP_DELETE, None)
+        self._removed += len(made.events)
         return made
 
     def close(self) -> None:
