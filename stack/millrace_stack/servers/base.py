@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,19 @@ class Server(ABC):
     def new_secrets(self, ports: Mapping[str, int], known: Mapping[str, str]) -> dict[str, str]:
         """Secrets that are to be made or renewed."""
         return {}
+
+    def process(
+        self,
+        context: Context,
+        command: Sequence[str],
+        stop_within: float,
+        *,
+        ready: Probe | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> ProcessSpec:
+        """What to run; ``ready`` where it answers before it can be healthy."""
+        ports, within = self.own_ports(context), context.settings.start_within
+        return ProcessSpec(self.name, command, ready or self.healthy(context), environment or {}, ports, within, stop_within)
 
     def own_ports(self, context: Context) -> dict[str, int]:
         """Its ports by name."""

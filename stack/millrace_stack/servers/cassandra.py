@@ -59,14 +59,7 @@ class Cassandra(Server):
             [*_jvm_flags(jars), *_system_properties(context, data, conf)],
             [],
         )
-        return ProcessSpec(
-            self.name,
-            command,
-            ready=self.healthy(context),
-            ports=self.own_ports(context),
-            ready_within=context.settings.start_within,
-            stop_within=40.0,
-        )
+        return self.process(context, command, 40.0)
 
     def healthy(self, context: Context) -> Probe:
         """Whether the native protocol answers; its port opens last."""

@@ -59,14 +59,7 @@ class Connect(Server):
             [log4j2_config(data), "-Djava.awt.headless=true", _jaas(data, context.secrets[_LOGIN])],
             [str(properties)],
         )
-        return ProcessSpec(
-            self.name,
-            command,
-            ready=self.healthy(context),
-            environment={_DEBEZIUM_URI: context.secrets[_DEBEZIUM_URI]},
-            ports=self.own_ports(context),
-            ready_within=context.settings.start_within,
-        )
+        return self.process(context, command, 20.0, environment={_DEBEZIUM_URI: context.secrets[_DEBEZIUM_URI]})
 
     def healthy(self, context: Context) -> Probe:
         """The worker's own /health: 200 once it has joined its group and read its configuration topic."""

@@ -36,16 +36,8 @@ class Kafka(Server):
         if not (data / "topics" / "meta.properties").exists():
             tool = java_command(context, 256, jars, "kafka.tools.StorageTool", [*flags, "-XX:TieredStopAtLevel=1"], [])
             _format(tool, properties, context.home.log(self.name))
-        port = context.ports["kafka"]
         command = java_command(context, context.settings.kafka_heap_mb, jars, "kafka.Kafka", flags, [str(properties)])
-        return ProcessSpec(
-            self.name,
-            command,
-            ready=lambda: _has_broker(port),
-            ports=self.own_ports(context),
-            ready_within=context.settings.start_within,
-            stop_within=30.0,
-        )
+        return self.process(context, command, 30.0)
 
     def healthy(self, context: Context) -> Probe:
         """Whether the cluster's metadata lists the broker."""

@@ -51,14 +51,7 @@ class Mongo(Server):
             # An idle server tells how far its time has come by writing a no-op; ten seconds apart by default (I13).
             *("--setParameter", "periodicNoopIntervalSecs=1"),
         ]
-        return ProcessSpec(
-            self.name,
-            command,
-            ready=lambda: _pings(port),
-            ports=self.own_ports(context),
-            ready_within=context.settings.start_within,
-            stop_within=30.0,
-        )
+        return self.process(context, command, 30.0, ready=lambda: _pings(port))
 
     def prepare(self, context: Context) -> None:
         """Found the replica set and its administrator; after a change of port, move the replica set to the new address."""

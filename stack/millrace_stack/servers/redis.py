@@ -33,14 +33,7 @@ class Redis(Server):
             *("--dir", str(data), "--save", "", "--appendonly", "no"),
             *("--maxmemory", f"{context.settings.redis_memory_mb}mb", "--maxmemory-policy", "allkeys-lru"),
         ]
-        return ProcessSpec(
-            self.name,
-            command,
-            ready=self.healthy(context),
-            ports=self.own_ports(context),
-            ready_within=context.settings.start_within,
-            stop_within=10.0,
-        )
+        return self.process(context, command, 10.0)
 
     def healthy(self, context: Context) -> Probe:
         """PING, logged in."""
